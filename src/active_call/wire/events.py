@@ -1,0 +1,217 @@
+"""Events: what a call tells its client, its playbook and its record.
+
+One JSON object each, told apart by `event`. Timestamps are integer milliseconds since the Unix epoch; the four
+times of `hangup` are RFC 3339 text. `track_id` is the session id for the peer's leg and the server-side track's
+id for playback.
+"""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter
+
+from active_call.wire.model import Model
+
+
+class _OnTrack(Model):
+    track_id: str
+    timestamp: int
+
+
+class Incoming(_OnTrack):
+    event: Literal["incoming"] = "incoming"
+    caller: str
+    callee: str
+    sdp: str
+    headers: dict[str, str] | None = None
+
+
+class Answer(_OnTrack):
+    event: Literal["answer"] = "answer"
+    sdp: str
+    refer: bool | None = None
+
+
+class Reject(_OnTrack):
+    event: Literal["reject"] = "reject"
+    reason: str
+    code: int | None = None
+    refer: bool | None = None
+
+
+class Ringing(_OnTrack):
+    event: Literal["ringing"] = "ringing"
+    early_media: bool = False
+    refer: bool | None = None
+
+
+class Attendee(Model):
+    """One party: user part, host, and the whole address as it was given."""
+
+    username: str = ""
+    realm: str = ""
+    source: str = ""
+
+
+class Hangup(_OnTrack):
+    """Always the last event of a call."""
+
+    event: Literal["hangup"] = "hangup"
+    reason: str | None = None
+    initiator: str | None = None
+    start_time: str
+    hangup_time: str
+    answer_time: str | None = None
+    ringing_time: str | None = None
+    from_: Attendee | None = Field(None, alias="from")
+    to: Attendee | None = None
+    extra: dict[str, Any] | None = None
+    refer: bool | None = None
+
+
+class MediaReady(_OnTrack):
+    event: Literal["mediaReady"] = "mediaReady"
+
+
+class Speaking(_OnTrack):
+    """The caller began to speak at `start_time`."""
+
+    event: Literal["speaking"] = "speaking"
+    start_time: int
+    is_filler: bool | None = None
+    confidence: float | None = None
+    refer: bool | None = None
+
+
+class Silence(_OnTrack):
+    """The caller has been silent for `duration` ms since `start_time`."""
+
+    event: Literal["silence"] = "silence"
+    start_time: int
+    duration: int
+    refer: bool | None = None
+
+
+class Eou(_OnTrack):
+    """The caller finished a turn."""
+
+    event: Literal["eou"] = "eou"
+    completed: bool
+    complete: bool
+    interrupt_point: int | None = None
+    text: str | None = None
+
+
+class Inactivity(_OnTrack):
+    event: Literal["inactivity"] = "inactivity"
+
+
+class Dtmf(_OnTrack):
+    event: Literal["dtmf"] = "dtmf"
+    digit: str
+    refer: bool | None = None
+
+
+class TrackStart(_OnTrack):
+    """A track is heard from `timestamp` on: for playback, the tick that sent its first packet."""
+
+    event: Literal["trackStart"] = "trackStart"
+    play_id: str | None = None
+
+
+class TrackEnd(_OnTrack):
+    event: Literal["trackEnd"] = "trackEnd"
+    duration: int
+    ssrc: int
+    play_id: str | None = None
+
+
+class Interruption(_OnTrack):
+    """Playback was cut: `current` of `total_duration` ms were heard, `position` words of `subtitle`."""
+
+    event: Literal["interruption"] = "interruption"
+    play_id: str | None = None
+    subtitle: str | None = None
+    position: int | None = None
+    total_duration: int
+    current: int
+
+
+class AsrFinal(_OnTrack):
+    event: Literal["asrFinal"] = "asrFinal"
+    index: int
+    start_time: int
+    end_time: int
+    text: str
+    is_filler: bool | None = None
+    confidence: float | None = None
+    task_id: str | None = None
+    refer: bool | None = None
+
+
+class AsrDelta(_OnTrack):
+    event: Literal["asrDelta"] = "asrDelta"
+    index: int
+    start_time: int
+    end_time: int
+    text: str
+    is_filler: bool | None = None
+    confidence: float | None = None
+    task_id: str | None = None
+    refer: bool | None = None
+
+
+class Metrics(Model):
+    """A measured `duration` in ms, for example `ttfb.llm.openai`."""
+
+    event: Literal["metrics"] = "metrics"
+    timestamp: int
+    key: str
+    duration: int
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class Error(_OnTrack):
+    """Something failed; the call goes on unless a `hangup` follows."""
+
+    event: Literal["error"] = "error"
+    sender: str
+    error: str
+    code: int | None = None
+
+
+class AddHistory(Model):
+    event: Literal["addHistory"] = "addHistory"
+    timestamp: int
+    sender: str | None = None
+    speaker: str
+    text: str
+
+
+Event: TypeAlias = (
+    Incoming
+    | Answer
+    | Reject
+    | Ringing
+    | Hangup
+    | MediaReady
+    | Speaking
+    | Silence
+    | Eou
+    | Inactivity
+    | Dtmf
+    | TrackStart
+    | TrackEnd
+    | Interruption
+    | AsrFinal
+    | AsrDelta
+    | Metrics
+    | Error
+    | AddHistory
+)
+
+_adapter: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def parse_event(data: str | bytes) -> Event:
+    """An event from its JSON. Raises pydantic.ValidationError, which names the field."""
+    return _adapter.validate_json(data)

@@ -1,0 +1,161 @@
+"""The option blocks of calls, shared by the JSON API, playbooks and the configuration file."""
+
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr
+
+from active_call.wire.model import Duration, Model, Text, also
+
+
+class AsrOption(Model):
+    """Speech recognition (the seeds' TranscriptionOption)."""
+
+    provider: str | None = None
+    language: str | None = None
+    app_id: Text | None = None
+    secret_id: Text | None = None
+    secret_key: SecretStr | None = also("secretKey", "secret_key", "apiKey", "api_key")
+    model_type: str | None = also("modelType", "model_type", "model")
+    buffer_size: int | None = None
+    samplerate: int | None = also("samplerate", "sampleRate", "sample_rate")
+    endpoint: str | None = also("endpoint", "baseUrl", "base_url")
+    extra: dict[str, Text] | None = None
+    start_when_answer: bool = False
+    phrases: list[str] | None = None
+    """What the caller may say: builds the grammar of recognisers that want one."""
+
+
+class TtsOption(Model):
+    """Speech synthesis (the seeds' SynthesisOption)."""
+
+    provider: str | None = None
+    speaker: Text | None = also("speaker", "voice")
+    speed: float | None = Field(None, gt=0, le=4)
+    volume: int | None = Field(None, ge=0, le=10)
+    samplerate: int | None = also("samplerate", "sampleRate", "sample_rate")
+    app_id: Text | None = None
+    secret_id: Text | None = None
+    secret_key: SecretStr | None = also("secretKey", "secret_key", "apiKey", "api_key")
+    codec: str | None = None
+    subtitle: bool | None = None
+    model: str | None = None
+    language: str | None = None
+    emotion: str | None = None
+    endpoint: str | None = also("endpoint", "baseUrl", "base_url")
+    extra: dict[str, Text] | None = None
+    max_concurrent_tasks: int | None = Field(None, ge=1)
+
+
+class VadOption(Model):
+    """Voice activity detection."""
+
+    type: str | None = also("type", "provider")
+    samplerate: int | None = also("samplerate", "sampleRate", "sample_rate")
+    speech_padding: int = Field(250, ge=0)
+    silence_padding: int = Field(100, ge=0)
+    ratio: float = Field(0.5, ge=0, le=1)
+    voice_threshold: float = Field(0.5, ge=0, le=1)
+    max_buffer_duration_secs: float = Field(50, gt=0)
+    silence_timeout: int | None = Field(None, ge=0)
+    endpoint: str | None = None
+    secret_key: SecretStr | None = None
+    secret_id: Text | None = None
+
+
+class RecorderOption(Model):
+    """Recording of one call. An empty file name means `<root>/<session id>.wav`."""
+
+    recorder_file: str = also("recorderFile", "recorder_file", default="")
+    samplerate: int = also("samplerate", "sampleRate", "sample_rate", default=16_000, ge=8_000, le=48_000)
+    ptime: int = Field(200, ge=0)
+    format: str = "wav"
+
+
+class SipOption(Model):
+    """What one SIP call needs besides its addresses."""
+
+    username: str | None = None
+    password: SecretStr | None = None
+    realm: str | None = None
+    contact: str | None = None
+    headers: dict[str, Text] | None = None
+    hangup_headers: dict[str, Text] | None = None
+    extract_headers: list[str] | None = None
+    enable_srtp: bool | None = None
+
+
+class EouOption(Model):
+    """End-of-utterance detection by a service."""
+
+    type: str | None = None
+    endpoint: str | None = None
+    secret_key: SecretStr | None = also("secretKey", "secret_key", "apiKey", "api_key")
+    secret_id: Text | None = None
+    timeout: int | None = None
+    extra: dict[str, Text] | None = None
+
+
+class AmbianceOption(Model):
+    """Background sound under the agent's voice."""
+
+    path: str | None = None
+    duck_level: float | None = None
+    normal_level: float | None = None
+    transition_speed: float | None = None
+    enabled: bool | None = None
+
+
+class ReferOption(Model):
+    """Transfer of a call."""
+
+    mode: Literal["bridge", "blind", "attended"] = "bridge"
+    denoise: bool = False
+    timeout: Duration = 30.0
+    moh: str | None = None
+    asr: AsrOption | None = None
+    vad: VadOption | None = None
+    auto_hangup: bool = False
+    sip: SipOption | None = None
+    call_id: str | None = None
+    pause_parent_asr: bool = False
+
+
+class CallOption(Model):
+    """Everything a call can be told at its start."""
+
+    denoise: bool | None = None
+    offer: str | None = also("offer", "sdp")
+    callee: Text | None = None
+    caller: Text | None = None
+    codec: str | None = None
+    sample_rate: int | None = also("sampleRate", "sample_rate", "samplerate")
+    playbook: str | None = None
+    recorder: RecorderOption | None = None
+    vad: VadOption | None = None
+    asr: AsrOption | None = None
+    tts: TtsOption | None = None
+    eou: EouOption | None = None
+    ambiance: AmbianceOption | None = None
+    handshake_timeout: Duration | None = None
+    inactivity_timeout: Duration | None = None
+    enable_ipv6: bool = False
+    sip: SipOption | None = None
+    extra: dict[str, Any] | None = None
+
+
+M = TypeVar("M", bound=Model)
+
+
+def merge(base: M | None, over: M | None) -> M | None:
+    """`over` laid over `base`, field by field: what `over` was not given is taken from `base`."""
+    if base is None or over is None:
+        return over if base is None else base
+    fields: dict[str, Any] = {}
+    for name in over.model_fields_set:
+        value = getattr(over, name)
+        below = getattr(base, name)
+        if isinstance(value, Model) and isinstance(below, type(value)):
+            value = merge(below, value)
+        if value is not None:
+            fields[name] = value
+    return base.model_copy(update=fields)
