@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: setup run test check bench system clean
+.PHONY: setup run test check acceptance bench system clean
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
@@ -24,6 +24,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.layout
+
+# The long end-to-end runs that `make test` takes a part of.
+acceptance: setup
+	$(BIN)/python -m pytest -m long $(ARGS)
 
 bench: setup
 	$(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,180 @@
+"""The whole gateway: media plane, SIP agent and calls, put together from a configuration."""
+
+import asyncio
+import logging
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pydantic.alias_generators import to_camel
+
+from active_call import __version__
+from active_call.call.call import Call
+from active_call.call.leg import MediaPolicy
+from active_call.call.manager import CallManager, Lead, ManagerSettings, Refused, refused_playbook
+from active_call.call.reasons import SHUTDOWN
+from active_call.config import Config
+from active_call.core.clock import Clock, SystemClock
+from active_call.core.errors import PlaybookError, ProviderError
+from active_call.media.ports import PortRange
+from active_call.media.supervisor import MediaPlane
+from active_call.playbook.document import read_playbook
+from active_call.playbook.runner import PlaybookDialogue
+from active_call.sip.agent import SipAgent, SipCall, SipConfig
+from active_call.speech.providers import load_llm
+from active_call.wire.options import RecorderOption
+
+log = logging.getLogger(__name__)
+
+_PLAYBOOKS = Path("config/playbook")
+_GOODBYE_SECONDS = 3.0
+_COUNTERS = ("ticks", "late_ticks", "skipped_ticks", "events_dropped", "vad_windows", "vad_gated")
+
+
+class Gateway:
+    """An async context manager: entered, it takes and makes calls."""
+
+    def __init__(self, config: Config, *, clock: Clock | None = None, lanes: int = 1024) -> None:
+        self._config = config
+        self._clock: Clock = clock or SystemClock()
+        bind_ip = config.rtp_bind_ip or config.addr
+        ports = PortRange(config.rtp_start_port, config.rtp_end_port, bind_ip)
+        self.plane = MediaPlane(capacity=lanes, ports=ports, cname=f"active-call@{bind_ip}")
+        sip = SipConfig(config.addr, config.udp_port, config.external_ip, config.useragent)
+        self.agent = SipAgent(sip, on_call=self._on_call)
+        self.calls = CallManager(self.plane, lambda: self.agent, self._route, _settings(config), self._clock)
+        self._started = self._clock.monotonic()
+        self._ready = False
+        self._draining = False
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "Gateway":
+        self.plane.spawn()
+        try:
+            await self.agent.start()
+            await self.plane.start()
+            self._stack.push_async_callback(self.plane.aclose)
+            self._stack.push_async_callback(self.agent.aclose)
+            await self._stack.enter_async_context(self.calls)
+        except BaseException:
+            await self.plane.aclose()
+            raise
+        self._ready = True
+        host, port = self.agent.address
+        log.info("- ready: SIP on %s:%d, RTP ports %d-%d", host, port, *self._rtp_range)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ready = False
+        await self._stack.__aexit__(kind, error, trace)
+
+    # --- calls ----------------------------------------------------------------------------------------
+
+    def _on_call(self, sip: SipCall) -> None:
+        self.calls.on_call(sip)
+
+    def _route(self, caller: str, callee: str, variables: dict[str, Any]) -> Lead:
+        handler = self._config.handler
+        if handler is None:
+            raise Refused(503, "No invite handler configured")
+        name = handler.route(caller, callee)
+        if name is None:
+            raise Refused(
+                503,
+                f"Failed to process invite: no matching playbook found for caller {caller} and callee {callee}",
+            )
+        try:
+            return self.lead(name, variables)
+        except (PlaybookError, OSError, ProviderError) as error:
+            log.warning("- playbook %s: %s", name, error)
+            raise refused_playbook(error) from error
+
+    def lead(self, playbook: str, variables: dict[str, Any]) -> Lead:
+        """The dialogue of a playbook file. Raises PlaybookError, OSError, ProviderError."""
+        loaded = read_playbook(playbook_path(playbook), os.environ, variables)
+        for warning in loaded.warnings:
+            log.warning("- playbook %s: %s", playbook, warning)
+        return Lead(PlaybookDialogue(loaded, llm=load_llm(loaded.llm.provider)), loaded.option)
+
+    async def call(self, callee: str, playbook: str) -> Call:
+        """Dial out, led by a playbook. Raises PlaybookError, OSError, MediaError, ProviderError."""
+        variables: dict[str, Any] = {}
+        lead = await asyncio.to_thread(self.lead, playbook, variables)
+        return self.calls.dial(callee, lead, variables)
+
+    # --- state ----------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether calls are taken."""
+        return self._ready and not self._draining
+
+    @property
+    def _rtp_range(self) -> tuple[int, int]:
+        return self._config.rtp_start_port, self._config.rtp_end_port
+
+    def status(self) -> dict[str, Any]:
+        """What `/health` tells."""
+        reasons = []
+        if not self._ready:
+            reasons.append("starting")
+        if self._draining:
+            reasons.append("draining")
+        if self._ready and self.plane.overloaded:
+            reasons.append("out of media capacity")
+        active, spare = self.plane.pids
+        table = self.plane.table
+        return {
+            "status": "running" if not reasons else "unavailable",
+            "reasons": reasons,
+            "version": __version__,
+            "uptime": round(self._clock.monotonic() - self._started, 1),
+            "calls": {"active": len(self.calls.calls), "total": self.calls.total, "failed": self.calls.failed},
+            "media": {
+                "pid": active,
+                "spare": spare if self.plane.spare_ready else None,
+                "lanes": len(self.plane.lanes),
+                "slackMs": round(self.plane.slack_ms, 2),
+                "promotions": self.plane.promotions,
+                **({to_camel(word): table.get(word) for word in _COUNTERS} if self._ready else {}),
+            },
+        }
+
+    async def drain(self, timeout: float) -> bool:
+        """Take no new calls; wait for the live ones, then hang up. False if some had to be hung up on."""
+        self._draining = True
+        self.agent.accepting = False
+        if await self.calls.drain(timeout):
+            return True
+        self.calls.end_all(SHUTDOWN)
+        await self.calls.drain(_GOODBYE_SECONDS)
+        return False
+
+
+def playbook_path(name: str) -> Path:
+    """Where a playbook named by the operator is: as given, else below config/playbook/."""
+    given = Path(name)
+    below = _PLAYBOOKS / given
+    return below if not given.is_file() and below.is_file() else given
+
+
+def _settings(config: Config) -> ManagerSettings:
+    recording = config.recording
+    return ManagerSettings(
+        media=MediaPolicy(
+            codecs=config.audio_codecs, dtmf=config.telephone_event, latching=config.enable_rtp_latching
+        ),
+        inactivity_seconds=config.inactivity_timeout,
+        record_every_call=recording.every_call,
+        recorder_root=Path(recording.path),
+        recorder=RecorderOption(
+            recorder_file=recording.filename_pattern or "",
+            samplerate=recording.samplerate,
+            ptime=recording.ptime,
+        ),
+        cdr_root=config.records_root,
+    )

@@ -1,0 +1,134 @@
+"""One SIP peer in a call: its dialog, its lane, and the session negotiated between them."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from active_call.core.errors import MediaError, RemoteProtocolError
+from active_call.lanes.messages import Codec, ConfigureLane
+from active_call.media.lane import Lane
+from active_call.media.supervisor import MediaPlane
+from active_call.sdp.negotiate import LocalMedia, Negotiated, accept_answer, answer_offer, make_offer
+from active_call.sip.agent import Credentials, SipAgent, SipCall
+from active_call.sip.events import SipEvent
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPolicy:
+    """What the configuration says about every lane."""
+
+    codecs: tuple[str, ...] = ("pcmu", "pcma")
+    dtmf: bool = True
+    latching: bool = True
+    jitter_ms: int = 40
+
+
+_SUPPORTED: dict[str, Codec] = {"pcmu": "pcmu", "pcma": "pcma"}
+
+
+class SipLeg:
+    """Signalling and audio of one peer."""
+
+    def __init__(self, lane: Lane, local: LocalMedia, policy: MediaPolicy) -> None:
+        self.lane = lane
+        self.local = local
+        self.negotiated: Negotiated | None = None
+        self.local_sdp = b""
+        self._policy = policy
+        self._sip: SipCall | None = None
+
+    @classmethod
+    def open(cls, plane: MediaPlane, address: str, policy: MediaPolicy) -> "SipLeg":
+        """A leg with a fresh lane, advertised at `address`. Raises MediaError."""
+        lane = plane.open_lane()
+        session_id = secrets.randbits(31)
+        local = LocalMedia(
+            address, lane.port, policy.codecs, dtmf=policy.dtmf, session_id=session_id, version=1
+        )
+        return cls(lane, local, policy)
+
+    @property
+    def sip(self) -> SipCall:
+        """The SIP side. Raises MediaError before there is one."""
+        if self._sip is None:
+            raise MediaError("this leg has no SIP dialog yet")
+        return self._sip
+
+    def negotiate(self, sip: SipCall) -> None:
+        """Inbound: match the peer's offer. Raises RemoteProtocolError with the status to refuse with."""
+        self._sip = sip
+        if sip.remote_sdp is None:
+            # An offerless INVITE: we offer in the 200, the answer comes in the ACK (RFC 3261 §13.2.1).
+            raise RemoteProtocolError("INVITE without an offer is not supported yet", 488)
+        self.local_sdp, self.negotiated = answer_offer(sip.remote_sdp, self.local)
+
+    def accept(self, listener: Callable[[SipEvent], None]) -> None:
+        """Inbound: start the media, answer 200."""
+        assert self.negotiated is not None
+        self._configure(self.negotiated)
+        self.sip.listener = listener
+        self.sip.accept(self.local_sdp)
+
+    def dial(
+        self,
+        agent: SipAgent,
+        target: str,
+        *,
+        caller: str,
+        call_id: str,
+        listener: Callable[[SipEvent], None],
+        headers: Mapping[str, str],
+        credentials: Credentials | None,
+    ) -> None:
+        """Outbound: send INVITE with our offer."""
+        self.local_sdp = make_offer(self.local)
+        self._sip = agent.invite(
+            target,
+            caller=caller,
+            sdp=self.local_sdp,
+            listener=listener,
+            headers=headers,
+            credentials=credentials,
+            call_id=call_id,
+        )
+
+    def answered(self, sdp: bytes) -> None:
+        """Outbound: apply the peer's answer. Raises RemoteProtocolError."""
+        self.negotiated = accept_answer(sdp, self.local)
+        self._configure(self.negotiated)
+
+    def reoffered(self, sdp: bytes | None) -> bool:
+        """Answer a re-INVITE or UPDATE. Returns whether the peer now holds the call."""
+        assert self.negotiated is not None
+        if sdp is None:
+            self.sip.answer_offer(None, 488, "Not Acceptable Here")
+            return self.negotiated.held
+        local = replace(self.local, version=self.local.version + 1)
+        try:
+            answer, negotiated = answer_offer(sdp, local)
+        except RemoteProtocolError as error:
+            self.sip.answer_offer(None, error.status, str(error))
+            return self.negotiated.held
+        self.local, self.local_sdp, self.negotiated = local, answer, negotiated
+        self._configure(negotiated)
+        self.sip.answer_offer(answer)
+        return negotiated.held
+
+    def _configure(self, session: Negotiated) -> None:
+        ref = self.lane.ref
+        self.lane.configure(
+            ConfigureLane(
+                ref.row,
+                ref.generation,
+                codec=_SUPPORTED[session.codec],
+                payload_type=session.payload_type,
+                dtmf_payload_type=session.dtmf_payload_type,
+                remote=session.remote,
+                remote_rtcp=session.remote_rtcp,
+                ptime_ms=session.ptime_ms,
+                sending=session.sending,
+                receiving=session.receiving,
+                latching=self._policy.latching,
+                jitter_ms=self._policy.jitter_ms,
+            )
+        )

@@ -1,0 +1,309 @@
+"""Every key of the configuration, its default and its check."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+
+from active_call import __version__
+from active_call.config.fields import Address, Ip, Later, Port, PublicIp, Regex, Section, split_address
+from active_call.config.handler import PlaybookHandler, WebhookHandler
+from active_call.wire.model import Duration
+from active_call.wire.options import AmbianceOption
+
+LogLevel = Literal["trace", "debug", "info", "warn", "error"]
+Codec = Literal["pcmu", "pcma", "g722", "g729", "opus", "pcm", "telephone_event"]
+
+_CODEC_ALIASES = {"dtmf": "telephone_event", "2833": "telephone_event", "telephone-event": "telephone_event"}
+_CODECS_NOW = ("pcmu", "pcma", "telephone_event")
+_AUDIO_NOW = tuple(name for name in _CODECS_NOW if name != "telephone_event")
+
+_SRTP = Later("SIP over TLS and encrypted media come later")
+_WEBRTC = Later("browser calls come later")
+_REGISTRATION = Later("registration comes later")
+_TRUNKS = Later("outbound trunk rules come later")
+_HTTP = Later("it comes with the API")
+_FOREIGN = Later("it is a RustPBX key and not served here")
+
+UA_KEYS = frozenset(
+    (
+        "addr",
+        "udp_port",
+        "useragent",
+        "callid_suffix",
+        "register_users",
+        "handler",
+        "accept_timeout",
+        "graceful_shutdown",
+        "graceful_shutdown_timeout",
+        "codecs",
+        "external_ip",
+        "auto_learn_public_address",
+        "rtp_start_port",
+        "rtp_end_port",
+        "rtp_bind_ip",
+        "enable_rtp_latching",
+        "enable_ice_lite",
+        "enable_options_response",
+        "tls_port",
+        "tls_cert_file",
+        "tls_key_file",
+        "enable_srtp",
+        "rewrites",
+        "trunk_rules",
+    )
+)
+"""Top-level keys that may stand in a table `[ua]` instead, as RustPBX writes them."""
+
+
+class Recording(Section):
+    """When calls are recorded, and where to."""
+
+    enabled: bool = False
+    auto_start: bool = False
+    path: str = "./config/recorders"
+    filename_pattern: str | None = Field(None, min_length=1)
+    samplerate: int = Field(16_000, ge=8_000, le=48_000)
+    ptime: int = Field(200, ge=0)
+    format: Literal["wav", "pcm", "pcmu", "pcma", "g722"] = "wav"
+
+    @property
+    def every_call(self) -> bool:
+        """Record calls that nobody asked to record."""
+        return self.enabled and self.auto_start
+
+
+class LocalRecords(Section):
+    """Call records as JSON files below `root`."""
+
+    type: Literal["local"]
+    root: str = "./config/cdr"
+
+
+class S3Records(Section):
+    """Call records, and recordings if wanted, in S3-compatible storage."""
+
+    later: ClassVar[str] = "call records in S3 come later"
+
+    type: Literal["s3"]
+    vendor: Literal["aws", "a_w_s", "gcp", "g_c_p", "aliyun", "tencent", "minio", "azure", "digital_ocean"]
+    bucket: str
+    region: str
+    access_key: SecretStr
+    secret_key: SecretStr
+    endpoint: str
+    root: str
+    with_media: bool = False
+    keep_media_copy: bool = False
+
+
+class HttpRecords(Section):
+    """Call records posted to a service."""
+
+    later: ClassVar[str] = "call records over HTTP come later"
+
+    type: Literal["http"]
+    url: str = Field(pattern="^https?://")
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    with_media: bool = False
+    keep_media_copy: bool = False
+
+
+class IceServer(Section):
+    """A STUN or TURN server for browser calls."""
+
+    urls: list[str]
+    username: str | None = None
+    credential: SecretStr | None = None
+    credential_type: str | None = None
+
+
+class Credential(Section):
+    """How an account proves itself."""
+
+    username: str
+    password: SecretStr
+    realm: str | None = None
+
+
+class RegisteredUser(Section):
+    """An account to register with a SIP server."""
+
+    server: str
+    username: str
+    display_name: str | None = None
+    disabled: bool = False
+    credential: Credential | None = None
+
+
+class Ambiance(AmbianceOption):
+    """Background sound of all calls; keys in camelCase or snake_case."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Rewrite(Section):
+    """Replaces what `match` finds in an outbound call's destination."""
+
+    match: Regex
+    rewrite: str
+
+
+class PartyPattern(Section):
+    """Patterns for one party's URI."""
+
+    user: Regex | None = None
+    host: Regex | None = None
+
+
+class PartyRewrite(Section):
+    """New parts for one party's URI."""
+
+    user: str | None = None
+    host: str | None = None
+
+
+class TrunkMatch(Section):
+    """Which outbound calls a trunk rule is for; nothing given = all."""
+
+    from_: PartyPattern | None = Field(None, alias="from")
+    to: PartyPattern | None = None
+
+
+class TrunkRewrite(Section):
+    """What a trunk rule changes."""
+
+    from_: PartyRewrite | None = Field(None, alias="from")
+    to: PartyRewrite | None = None
+    contact: PartyRewrite | None = None
+
+
+class TrunkRule(Section):
+    """The first rule that matches an outbound call rewrites its addresses."""
+
+    name: str | None = None
+    match: TrunkMatch | None = None
+    rewrite: TrunkRewrite | None = None
+
+
+def _codec(text: str) -> str:
+    name = text.lower()
+    name = _CODEC_ALIASES.get(name, name)
+    known = get_args(Codec)
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise ValueError(f'"{text}" is not a codec; {hint}')
+    return name
+
+
+def _codecs(names: list[str]) -> list[str]:
+    if not set(names) & set(_AUDIO_NOW):
+        raise ValueError(f"none of these can carry a call yet; name {' or '.join(_AUDIO_NOW)}")
+    return list(dict.fromkeys(names))
+
+
+Handler = Annotated[PlaybookHandler | WebhookHandler, Field(discriminator="type")]
+Records = Annotated[LocalRecords | S3Records | HttpRecords, Field(discriminator="type")]
+
+
+class Config(Section):
+    """All settings. Built by `load_config`; `Config()` is the defaults."""
+
+    addr: Ip = "0.0.0.0"
+    udp_port: Port = 25_060
+    http_addr: Address = "0.0.0.0:8080"
+    http_gzip: Annotated[bool, _HTTP] = False
+    http_access_skip_paths: Annotated[list[str], _HTTP] = Field(default_factory=list)
+    log_level: LogLevel = "info"
+    log_file: str | None = Field(None, min_length=1)
+    media_cache_path: str = "./config/mediacache"
+
+    external_ip: PublicIp | None = None
+    auto_learn_public_address: Annotated[bool, Later("learning the public address comes later")] = False
+    rtp_start_port: int = Field(12_000, ge=1, le=65_535)
+    rtp_end_port: int = Field(42_000, ge=1, le=65_535, validate_default=True)
+    rtp_bind_ip: Ip | None = None
+    enable_rtp_latching: bool = True
+    enable_ice_lite: Annotated[bool, _WEBRTC] = False
+    ice_servers: Annotated[list[IceServer], _WEBRTC] = Field(default_factory=list)
+
+    useragent: str = Field(f"active-call/{__version__}", min_length=1, pattern=r"^[\x20-\x7e]+$")
+    callid_suffix: Annotated[str | None, Later("a suffix for Call-IDs comes later")] = None
+    codecs: Annotated[list[Annotated[str, AfterValidator(_codec)]], AfterValidator(_codecs)] = Field(
+        default_factory=lambda: list(_CODECS_NOW)
+    )
+    accept_timeout: Duration = 50.0
+    inactivity_timeout: Duration = 50.0
+    graceful_shutdown: bool = True
+    graceful_shutdown_timeout: Duration = 0.0
+    enable_options_response: Annotated[bool, Later("silence towards OPTIONS comes later")] = True
+    tls_port: Annotated[Port | None, _SRTP] = None
+    tls_cert_file: Annotated[str | None, _SRTP] = None
+    tls_key_file: Annotated[str | None, _SRTP] = None
+    enable_srtp: Annotated[bool, _SRTP] = False
+    register_users: Annotated[list[RegisteredUser], _REGISTRATION] = Field(default_factory=list)
+    rewrites: Annotated[list[Rewrite], _TRUNKS] = Field(default_factory=list)
+    trunk_rules: Annotated[list[TrunkRule], _TRUNKS] = Field(default_factory=list)
+
+    handler: Handler | None = None
+    recording: Recording = Recording()
+    callrecord: Records | None = None
+    ambiance: Annotated[Ambiance | None, Later("background sound comes later")] = None
+    outbound: Annotated[dict[str, Any] | None, Later("limits on outbound URLs come later")] = None
+
+    llmproxy: Annotated[str | None, Later("the language model proxy comes with the API")] = None
+    peers: Annotated[list[str] | None, _FOREIGN] = None
+    restsend_token: Annotated[SecretStr | None, _FOREIGN] = None
+    ami: Annotated[dict[str, Any] | None, _FOREIGN] = None
+    proxy: Annotated[dict[str, Any] | None, _FOREIGN] = None
+    console: Annotated[dict[str, Any] | None, _FOREIGN] = None
+    https_addr: Annotated[str | None, _FOREIGN] = None
+    ssl_certificate: Annotated[str | None, _FOREIGN] = None
+    ssl_private_key: Annotated[str | None, _FOREIGN] = None
+
+    @field_validator("rtp_end_port")
+    @classmethod
+    def _holds_a_pair(cls, end: int, info: ValidationInfo) -> int:
+        """RTP takes an even port and RTCP the odd one after it (RFC 3550 §11)."""
+        start: int = info.data.get("rtp_start_port", end - 1)
+        if start + start % 2 >= end:
+            raise ValueError(f"no even port with the next one free for RTCP lies between {start} and {end}")
+        return end
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """IP and port of the HTTP service."""
+        return split_address(self.http_addr)
+
+    @property
+    def audio_codecs(self) -> tuple[str, ...]:
+        """The configured audio codecs that work now, preferred first; never empty."""
+        return tuple(name for name in self.codecs if name in _AUDIO_NOW)
+
+    @property
+    def telephone_event(self) -> bool:
+        """Key presses as RFC 4733 events may be negotiated."""
+        return "telephone_event" in self.codecs
+
+    @property
+    def records_root(self) -> Path | None:
+        """Where call records go as files; None writes none."""
+        return Path(self.callrecord.root) if isinstance(self.callrecord, LocalRecords) else None
+
+    def not_effective(self) -> list[str]:
+        """One sentence for each key that was set to something that has no effect yet."""
+        lines = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value == field.get_default(call_default_factory=True):
+                continue
+            marks = [mark.why for mark in field.metadata if isinstance(mark, Later)]
+            why = marks[0] if marks else getattr(value, "later", None)
+            if why:
+                lines.append(f"key {name} is not effective yet: {why}")
+        lines += [f"codec {name} is not effective yet" for name in self.codecs if name not in _CODECS_NOW]
+        if self.recording.format != "wav":
+            lines.append("key recording.format is not effective yet: recordings are 16-bit WAV files")
+        return lines

@@ -1,0 +1,60 @@
+"""Bounded queues whose overflow policy is in their name."""
+
+import asyncio
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class ChannelFull(Exception):
+    """A control channel has reached its limit."""
+
+
+class ControlChannel(Generic[T]):
+    """Never loses an item: `put` raises ChannelFull at the limit, and the owner decides what that means."""
+
+    def __init__(self, limit: int) -> None:
+        self._items: deque[T] = deque()
+        self._limit = limit
+        self._ready = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T) -> None:
+        """Append, from the loop's thread."""
+        if len(self._items) >= self._limit:
+            raise ChannelFull(f"more than {self._limit} items are waiting")
+        self._items.append(item)
+        self._ready.set()
+
+    async def get(self) -> T:
+        """Take the oldest item, waiting for one."""
+        while not self._items:
+            self._ready.clear()
+            await self._ready.wait()
+        return self._items.popleft()
+
+
+class AudioChannel(Generic[T]):
+    """Drops the oldest item when full and counts what it dropped."""
+
+    def __init__(self, limit: int) -> None:
+        self._items: deque[T] = deque(maxlen=limit)
+        self._ready = asyncio.Event()
+        self.dropped = 0
+
+    def put(self, item: T) -> None:
+        """Append, from the loop's thread."""
+        if len(self._items) == self._items.maxlen:
+            self.dropped += 1
+        self._items.append(item)
+        self._ready.set()
+
+    async def get(self) -> T:
+        """Take the oldest item, waiting for one."""
+        while not self._items:
+            self._ready.clear()
+            await self._ready.wait()
+        return self._items.popleft()

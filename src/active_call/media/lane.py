@@ -1,0 +1,316 @@
+"""One leg's audio, as the control plane handles it: play, mark, flush, listen, record.
+
+Playback positions count samples since the lane opened. What does not fit below the ring's high-water mark
+waits here in `_pending`; the feed loop of the media plane (see supervisor) tops the ring up, so a position may
+lie ahead of what is in the ring already.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from active_call.core.audio import SAMPLE_RATE, Pcm, ms_to_samples
+from active_call.lanes.messages import (
+    CloseLane,
+    ConfigureLane,
+    ConfigureVad,
+    ControlMessage,
+    DigitReceived,
+    Flushed,
+    LaneClosed,
+    LaneEvent,
+    MarkPlayed,
+    OpenLane,
+    PutMark,
+    SendDigits,
+    SpeechEnded,
+    SpeechStarted,
+    StartRecording,
+    StopRecording,
+)
+from active_call.lanes.ring import ring_read, ring_write
+from active_call.lanes.table import HEARD_SAMPLES, PLAYBACK_HIGH_WATER, LaneRef, Table
+from active_call.media.ports import MediaSockets
+
+if TYPE_CHECKING:
+    from active_call.media.supervisor import MediaPlane
+
+_PENDING_LIMIT = 8 * SAMPLE_RATE
+"""A producer that is this far ahead waits."""
+
+AudioConsumer = Callable[[Pcm, int], None]
+"""Takes received audio and the lane position of its first sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatistics:
+    """Counters of one lane, at one moment."""
+
+    packets_received: int
+    packets_sent: int
+    octets_received: int
+    octets_sent: int
+    lost: int
+    late: int
+    duplicate: int
+    invalid: int
+    stranger: int
+    concealed: int
+    jitter_ms: float
+    delay_ms: int
+    rtt_ms: float
+    remote_lost: int
+
+
+class Lane:
+    """A row of the media plane that belongs to one leg. Made by MediaPlane.open_lane."""
+
+    def __init__(self, plane: "MediaPlane", ref: LaneRef, sockets: MediaSockets, opened: OpenLane) -> None:
+        self.ref = ref
+        self.sockets = sockets
+        self.opened = opened
+        self.listener: Callable[[LaneEvent], None] | None = None
+        self.closed = asyncio.Event()
+        self._plane = plane
+        self._table: Table = plane.table
+        self._pending: deque[Pcm] = deque()
+        self._pending_samples = 0
+        self._room = asyncio.Event()
+        self._marks: dict[int, int] = {}
+        self._next_mark = 1
+        self._consumer: AudioConsumer | None = None
+        self._consumed = 0
+        self._last_speech = -1
+        self._last_digit = -1
+        self.configured: ConfigureLane | None = None
+        self.vad: ConfigureVad | None = None
+        self.recording: StartRecording | None = None
+        self.closing = False
+        self.statistics: LaneStatistics | None = None
+        """Final counters, once closed."""
+
+    @property
+    def port(self) -> int:
+        """The local RTP port."""
+        return self.sockets.port
+
+    @property
+    def ssrc(self) -> int:
+        return self.opened.ssrc
+
+    # --- set-up ---------------------------------------------------------------------------------------
+
+    def configure(self, message: ConfigureLane) -> None:
+        """Apply a negotiated session."""
+        self.configured = message
+        self._plane.send(message)
+
+    def detect_speech(self, message: ConfigureVad) -> None:
+        """Switch voice activity detection on, off or over."""
+        self.vad = message
+        self._plane.send(message)
+
+    def start_recording(self, path: str, *, rate_hz: int, flush_ms: int) -> None:
+        """Record both directions into a stereo file from now on."""
+        ref = self.ref
+        self.recording = StartRecording(ref.row, ref.generation, path, rate_hz=rate_hz, flush_ms=flush_ms)
+        self._plane.send(self.recording)
+
+    def stop_recording(self) -> None:
+        """Finish the file; RecordingClosed follows."""
+        if self.recording is not None:
+            self.recording = None
+            self._plane.send(StopRecording(self.ref.row, self.ref.generation))
+
+    def send_digits(self, digits: str) -> None:
+        """Press keys (RFC 4733)."""
+        self._plane.send(SendDigits(self.ref.row, self.ref.generation, digits))
+
+    def close(self) -> None:
+        """Give the lane back; `closed` is set when the media plane has let go of it."""
+        if not self.closing:
+            self.closing = True
+            self.flush()
+            self._room.set()
+            self._plane.release(self, CloseLane(self.ref.row, self.ref.generation))
+
+    def replay(self) -> list[ControlMessage]:
+        """The messages that tell a new media process about this lane."""
+        settings: list[ControlMessage | None] = [self.opened, self.configured, self.vad, self.recording]
+        messages = [message for message in settings if message is not None]
+        messages += [
+            PutMark(self.ref.row, self.ref.generation, mark, position) for mark, position in self._marks.items()
+        ]
+        return messages
+
+    # --- playback -------------------------------------------------------------------------------------
+
+    @property
+    def write_position(self) -> int:
+        """Playback position after all that was given to `play` so far."""
+        return int(self._table.play_write[self.ref.row]) + self._pending_samples
+
+    @property
+    def read_position(self) -> int:
+        """Playback position of the next sample to be sent."""
+        return int(self._table.play_read[self.ref.row])
+
+    async def play(self, pcm: Pcm) -> None:
+        """Queue 16 kHz samples. Returns at once, or waits while more than some seconds are ahead."""
+        if self.closing:
+            return
+        self._pending.append(pcm)
+        self._pending_samples += len(pcm)
+        self.top_up()
+        while self._pending_samples > _PENDING_LIMIT and not self.closing:
+            self._room.clear()
+            await self._room.wait()
+
+    def mark(self, position: int) -> int:
+        """Ask to be told (MarkPlayed) when playback reaches `position`. Returns the mark's id."""
+        mark = self._next_mark
+        self._next_mark += 1
+        self._marks[mark] = position
+        self._plane.send(PutMark(self.ref.row, self.ref.generation, mark, position))
+        return mark
+
+    def flush(self, *, fade_ms: float = 20.0) -> bool:
+        """Barge-in: drop all queued audio, fading out. False if nothing was queued."""
+        row, table = self.ref.row, self._table
+        queued = self.write_position > self.read_position
+        self._pending.clear()
+        self._pending_samples = 0
+        self._room.set()
+        if queued:
+            table.flush_fade[row] = ms_to_samples(fade_ms)
+            table.play_flush[row] = table.play_write[row]
+        return queued
+
+    def top_up(self) -> None:
+        """Move pending audio into the ring, up to the high-water mark."""
+        row, table = self.ref.row, self._table
+        room = PLAYBACK_HIGH_WATER - (int(table.play_write[row]) - int(table.play_read[row]))
+        while self._pending and room > 0:
+            piece = self._pending[0]
+            part = piece[:room]
+            ring_write(table.playback[row], int(table.play_write[row]), part)
+            table.play_write[row] += len(part)
+            room -= len(part)
+            self._pending_samples -= len(part)
+            if len(part) == len(piece):
+                self._pending.popleft()
+            else:
+                self._pending[0] = piece[len(part) :]
+        if self._pending_samples <= _PENDING_LIMIT:
+            self._room.set()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the feed loop has anything to do for playback."""
+        return self._pending_samples > 0
+
+    # --- listening ------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> int:
+        """Lane position: samples received (and sent) so far."""
+        return int(self._table.position[self.ref.row])
+
+    @property
+    def silent_ticks(self) -> int:
+        """Ticks since the last RTP packet, or since the lane opened."""
+        row, table = self.ref.row, self._table
+        since = max(int(table.rx_tick[row]), int(table.opened_tick[row]))
+        return max(0, table.get("tick") - since) if since >= 0 else 0
+
+    def wall_ms(self, position: int) -> int:
+        """Unix milliseconds of a lane position."""
+        opened = int(self._table.opened_tick[self.ref.row])
+        return self._table.tick_wall_ms(max(opened, 0)) + position * 1000 // SAMPLE_RATE
+
+    def tick_wall_ms(self, tick: int) -> int:
+        """Unix milliseconds of a tick."""
+        return self._table.tick_wall_ms(tick)
+
+    def listen(self, consumer: AudioConsumer | None) -> None:
+        """Hand all audio received from now on to `consumer`, about every 100 ms."""
+        self._consumer = consumer
+        self._consumed = self.position
+
+    @property
+    def listening(self) -> bool:
+        return self._consumer is not None
+
+    def drain(self) -> None:
+        """Hand over what has been received by now."""
+        if self._consumer is None:
+            return
+        position = self.position
+        start = max(self._consumed, position - HEARD_SAMPLES + 2 * 320)
+        if position > start:
+            self._consumed = position
+            self._consumer(ring_read(self._table.received[self.ref.row], start, position - start), start)
+
+    def heard(self, start: int, end: int) -> Pcm:
+        """Received audio between two lane positions, as far as the ring still has it."""
+        start = max(start, self.position - HEARD_SAMPLES, 0)
+        if end <= start:
+            return np.zeros(0, np.int16)
+        return ring_read(self._table.received[self.ref.row], start, end - start)
+
+    # --- events from the media plane ------------------------------------------------------------------
+
+    def receive(self, event: LaneEvent) -> None:
+        """Pass an event on to the listener, once: after a takeover the media plane may repeat some."""
+        if self._repeated(event):
+            return
+        if isinstance(event, LaneClosed) and event.active:
+            self.statistics = self.snapshot()
+            self.closed.set()
+        if self.listener is not None:
+            self.listener(event)
+
+    def _repeated(self, event: LaneEvent) -> bool:
+        match event:
+            case MarkPlayed():
+                return self._marks.pop(event.mark, None) is None
+            case Flushed():
+                self._marks = {
+                    m: p for m, p in self._marks.items() if not event.position < p <= event.flushed_to
+                }
+            case SpeechStarted() | SpeechEnded():
+                moment = event.position if isinstance(event, SpeechStarted) else event.end
+                if moment <= self._last_speech:
+                    return True
+                self._last_speech = moment
+            case DigitReceived():
+                if event.position <= self._last_digit:
+                    return True
+                self._last_digit = event.position
+            case _:
+                pass
+        return False
+
+    def snapshot(self) -> LaneStatistics:
+        """The counters now."""
+        row, t = self.ref.row, self._table
+        return LaneStatistics(
+            packets_received=int(t.rx_packets[row]),
+            packets_sent=int(t.tx_packets[row]),
+            octets_received=int(t.rx_octets[row]),
+            octets_sent=int(t.tx_octets[row]),
+            lost=int(t.rx_lost[row]),
+            late=int(t.rx_late[row]),
+            duplicate=int(t.rx_duplicate[row]),
+            invalid=int(t.rx_invalid[row]),
+            stranger=int(t.rx_stranger[row]),
+            concealed=int(t.concealed[row]),
+            jitter_ms=round(float(t.jitter_ms[row]), 2),
+            delay_ms=int(t.delay_ms[row]),
+            rtt_ms=round(float(t.rtt_ms[row]), 2),
+            remote_lost=int(t.remote_lost[row]),
+        )

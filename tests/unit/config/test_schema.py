@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import pytest
+
+from active_call.config import Config
+from active_call.config.loader import parse_config
+from active_call.config.schema import UA_KEYS
+from active_call.core.errors import ConfigError
+
+
+def test_defaults() -> None:
+    config = Config()
+    assert (config.addr, config.udp_port, config.http_address) == ("0.0.0.0", 25060, ("0.0.0.0", 8080))
+    assert (config.rtp_start_port, config.rtp_end_port) == (12000, 42000)
+    assert config.codecs == ["pcmu", "pcma", "telephone_event"]
+    assert config.handler is None
+    assert config.records_root is None
+    assert not config.recording.every_call
+    assert config.useragent.startswith("active-call/")
+    assert config.not_effective() == []
+
+
+def test_ua_keys_are_keys() -> None:
+    assert set(Config.model_fields) >= UA_KEYS
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("30", 30.0), ('"50s"', 50.0), ('"1m 30s"', 90.0), ("0.5", 0.5)]
+)
+def test_durations(value: str, seconds: float) -> None:
+    assert parse_config(f"accept_timeout = {value}").accept_timeout == seconds
+
+
+def test_codecs_have_aliases_and_any_case() -> None:
+    config = parse_config('codecs = ["PCMA", "opus", "dtmf", "2833", "pcmu"]')
+    assert config.codecs == ["pcma", "opus", "telephone_event", "pcmu"]
+    assert config.audio_codecs == ("pcma", "pcmu")
+    assert config.telephone_event
+    assert config.not_effective() == ["codec opus is not effective yet"]
+
+
+@pytest.mark.parametrize("codecs", ['["opus"]', '["telephone_event"]', "[]"])
+def test_a_call_needs_an_audio_codec_that_works(codecs: str) -> None:
+    with pytest.raises(ConfigError, match="name pcmu or pcma"):
+        parse_config(f"codecs = {codecs}")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "good"), [(12001, 12003, True), (12000, 12001, True), (12001, 12002, False)]
+)
+def test_the_rtp_range_holds_an_even_port_and_the_next(start: int, end: int, good: bool) -> None:
+    text = f"rtp_start_port = {start}\nrtp_end_port = {end}"
+    if good:
+        assert parse_config(text).rtp_start_port == start
+    else:
+        with pytest.raises(ConfigError, match=":2: rtp_end_port: no even port"):
+            parse_config(text)
+
+
+def test_a_start_port_above_the_default_end_is_noticed() -> None:
+    with pytest.raises(ConfigError, match="between 50000 and 42000"):
+        parse_config("rtp_start_port = 50000")
+
+
+def test_records_and_recordings() -> None:
+    config = parse_config(
+        '[recording]\nenabled = true\nauto_start = true\n[callrecord]\ntype = "local"\nroot = "/var/recordings"'
+    )
+    assert config.recording.every_call
+    assert config.records_root == Path("/var/recordings")
+
+
+def test_enabled_recording_without_auto_start_waits_to_be_asked() -> None:
+    assert not parse_config("[recording]\nenabled = true").recording.every_call
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("tls_port = 5061", "tls_port"),
+        ("enable_srtp = true", "enable_srtp"),
+        ("http_gzip = true", "http_gzip"),
+        ('http_access_skip_paths = ["/health"]', "http_access_skip_paths"),
+        ('[[ice_servers]]\nurls = ["stun:stun.example:3478"]', "ice_servers"),
+        ('[[register_users]]\nserver = "pbx.example"\nusername = "1001"', "register_users"),
+        ("[ambiance]\nduckLevel = 0.2", "ambiance"),
+        ('[[rewrites]]\nmatch = "a"\nrewrite = "b"', "rewrites"),
+        ('[[trunk_rules]]\nmatch.from.user = "^1"\nrewrite.to.host = "b.example"', "trunk_rules"),
+        ('[callrecord]\ntype = "http"\nurl = "https://cdr.example/"', "callrecord"),
+        ("[outbound]\nallow = []", "outbound"),
+        ('[recording]\nformat = "pcmu"', "recording.format"),
+        ("[console]\nany = 1", "console"),
+    ],
+)
+def test_keys_without_effect_are_reported(text: str, key: str) -> None:
+    [line] = parse_config(text).not_effective()
+    assert line.startswith(f"key {key} is not effective yet: ")
+
+
+def test_a_later_key_at_its_default_is_not_reported() -> None:
+    assert parse_config("enable_srtp = false\nhttp_gzip = false").not_effective() == []
+
+
+def test_webhook_handlers_come_later() -> None:
+    config = parse_config('[handler]\ntype = "webhook"\nurl = "http://localhost:8090/webhook"\nmethod = "POST"')
+    assert config.not_effective() == ["key handler is not effective yet: webhook handlers come with the API"]
+
+
+def test_s3_records_take_all_vendors_and_hide_keys() -> None:
+    config = parse_config(
+        '[callrecord]\ntype = "s3"\nvendor = "minio"\nbucket = "b"\nregion = "r"\naccess_key = "hidden-a"\n'
+        'secret_key = "hidden-s"\nendpoint = "http://s3.example"\nroot = "/"\nwith_media = true'
+    )
+    assert "hidden" not in repr(config)
