@@ -113,6 +113,7 @@ class Call:
         self.errors: list[str] = []
         self.state = CallState.NEW
         self.dump = dump
+        self.dump_path = dump.path
         self.log = CallLog(logging.getLogger(__name__), call_id)
         self.observers: list[Callable[[Event], None]] = []
         self._variables = variables
@@ -131,7 +132,6 @@ class Call:
         self._silent_since = 0
         self._asr_index = 0
         self._held = False
-        self._recording_closed = asyncio.Event()
         self._hangup_headers: dict[str, str] = {}
 
     # --- what the dialogue sees (wire.dialogue.CallPort) ----------------------------------------------
@@ -183,7 +183,8 @@ class Call:
         """Listener of the lane."""
         if isinstance(event, lane_messages.RecordingClosed):
             self.recorded = event
-            self._recording_closed.set()
+            if event.error:
+                self.errors.append(f"recording {event.path}: {event.error}")
         self._post(event)
 
     def end(self, ending: Ending) -> None:
@@ -249,8 +250,6 @@ class Call:
         try:
             async with asyncio.timeout(_RECORDING_SECONDS):
                 await self.lane.closed.wait()
-                if self.recording is not None and self.times.answer is not None:
-                    await self._recording_closed.wait()
         except TimeoutError:
             self.log.error("- the media plane did not give the lane back within %g s", _RECORDING_SECONDS)
         now = self.now_ms()

@@ -22,7 +22,7 @@ from active_call.media.ports import PortRange
 from active_call.media.supervisor import MediaPlane
 from active_call.playbook.document import read_playbook
 from active_call.playbook.runner import PlaybookDialogue
-from active_call.sip.agent import SipAgent, SipCall, SipConfig
+from active_call.sip.agent import SipAgent, SipConfig
 from active_call.speech.providers import load_llm
 from active_call.wire.options import RecorderOption
 
@@ -43,8 +43,8 @@ class Gateway:
         ports = PortRange(config.rtp_start_port, config.rtp_end_port, bind_ip)
         self.plane = MediaPlane(capacity=lanes, ports=ports, cname=f"active-call@{bind_ip}")
         sip = SipConfig(config.addr, config.udp_port, config.external_ip, config.useragent)
-        self.agent = SipAgent(sip, on_call=self._on_call)
         self.calls = CallManager(self.plane, lambda: self.agent, self._route, _settings(config), self._clock)
+        self.agent = SipAgent(sip, on_call=self.calls.on_call, on_message=self.calls.on_sip_message)
         self._started = self._clock.monotonic()
         self._ready = False
         self._draining = False
@@ -74,9 +74,6 @@ class Gateway:
 
     # --- calls ----------------------------------------------------------------------------------------
 
-    def _on_call(self, sip: SipCall) -> None:
-        self.calls.on_call(sip)
-
     def _route(self, caller: str, callee: str, variables: dict[str, Any]) -> Lead:
         handler = self._config.handler
         if handler is None:
@@ -95,9 +92,7 @@ class Gateway:
 
     def lead(self, playbook: str, variables: dict[str, Any]) -> Lead:
         """The dialogue of a playbook file. Raises PlaybookError, OSError, ProviderError."""
-        loaded = read_playbook(playbook_path(playbook), os.environ, variables)
-        for warning in loaded.warnings:
-            log.warning("- playbook %s: %s", playbook, warning)
+        loaded = read_playbook(playbook_path(playbook), environment=os.environ, variables=variables)
         return Lead(PlaybookDialogue(loaded, llm=load_llm(loaded.llm.provider)), loaded.option)
 
     async def call(self, callee: str, playbook: str) -> Call:

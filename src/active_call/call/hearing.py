@@ -68,7 +68,7 @@ class Hearing:
         self._recognising = False
 
     def start(self, vad: VadOption | None, asr: AsrOption | None) -> str | None:
-        """Begin; `vad.type: off` detects nothing. Returns a complaint about an unknown type (webrtc is used)."""
+        """Begin; `vad.type: off` detects nothing. Returns a complaint about an unknown type, if any."""
         complaint = None
         if vad is not None and vad.type != "off":
             name = vad.type or "webrtc"

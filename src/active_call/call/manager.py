@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from active_call.call.leg import MediaPolicy, SipLeg
 from active_call.call.reasons import SHUTDOWN, Ending
 from active_call.call.record import record_of
 from active_call.core.clock import Clock
-from active_call.core.errors import ActiveCallError, MediaError, PlaybookError, RemoteProtocolError
+from active_call.core.errors import ActiveCallError, MediaError, RemoteProtocolError
 from active_call.core.names import safe_name
 from active_call.media.supervisor import MediaPlane
 from active_call.records.cdr import save_local
@@ -26,6 +27,7 @@ from active_call.wire.options import CallOption, RecorderOption
 
 log = logging.getLogger(__name__)
 
+_EARLY_MESSAGES = 64
 _RETRY_AFTER = {"Retry-After": "5"}
 
 
@@ -89,6 +91,8 @@ class CallManager:
         self._clock = clock
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
+        self._by_sip_id: dict[str, Call] = {}
+        self._early: OrderedDict[str, list[tuple[str, bytes]]] = OrderedDict()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -114,7 +118,17 @@ class CallManager:
             cause = f'SIP;cause={refusal.status};text="{refusal}"'
             sip.reject(refusal.status, str(refusal), headers={**headers, "Reason": cause})
             return
-        self._start(call, call.pick_up)
+        self._start(call, call.pick_up, sip.call_id)
+
+    def on_sip_message(self, direction: str, data: bytes, now: float, sip_call_id: str) -> None:
+        """Put a SIP message into the dump of its call; an INVITE comes before there is one."""
+        call = self._by_sip_id.get(sip_call_id)
+        if call is not None:
+            call.dump.sip("<" if direction == "<" else ">", data)
+            return
+        self._early.setdefault(sip_call_id, []).append((direction, data))
+        if len(self._early) > _EARLY_MESSAGES:
+            self._early.popitem(last=False)
 
     def _inbound(self, sip: SipCall) -> Call:
         if self._plane.overloaded:
@@ -172,7 +186,7 @@ class CallManager:
             )
             call.dialing()
 
-        self._start(call, begin)
+        self._start(call, begin, call_id)
         return call
 
     def _built_ins(self, call_id: str, caller: str, callee: str) -> dict[str, Any]:
@@ -227,16 +241,19 @@ class CallManager:
         path = settings.recorder_root / (file if file.endswith(".wav") else f"{file}.wav")
         return RecordingPlan(str(path), recorder.samplerate, recorder.ptime or 200)
 
-    def _start(self, call: Call, begin: Callable[[], None]) -> None:
+    def _start(self, call: Call, begin: Callable[[], None], sip_call_id: str) -> None:
         assert self._tasks is not None, "the manager is entered before calls come"
         self.calls[call.id] = call
+        self._by_sip_id[sip_call_id] = call
+        for direction, data in self._early.pop(sip_call_id, []):
+            call.dump.sip("<" if direction == "<" else ">", data)
         self.total += 1
         self._idle.clear()
         if self.on_start is not None:
             self.on_start(call)
-        self._tasks.create_task(self._run(call, begin), name=f"call {call.id}")
+        self._tasks.create_task(self._run(call, begin, sip_call_id), name=f"call {call.id}")
 
-    async def _run(self, call: Call, begin: Callable[[], None]) -> None:
+    async def _run(self, call: Call, begin: Callable[[], None], sip_call_id: str) -> None:
         path: Path | None = None
         try:
             await call.run(begin)
@@ -248,6 +265,7 @@ class CallManager:
             call.lane.close()
         finally:
             self.calls.pop(call.id, None)
+            self._by_sip_id.pop(sip_call_id, None)
             if not self.calls:
                 self._idle.set()
         if self.on_record is not None:
@@ -280,7 +298,7 @@ class CallManager:
         return True
 
 
-def refused_playbook(error: PlaybookError | OSError) -> Refused:
+def refused_playbook(error: ActiveCallError | OSError) -> Refused:
     """A playbook that can't be read or used refuses the call."""
     if isinstance(error, FileNotFoundError):
         return Refused(503, "Playbook Not Found")

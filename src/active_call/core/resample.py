@@ -31,7 +31,8 @@ def _filter(up: int, down: int) -> NDArray[np.float32]:
     at = (np.arange(2 * half)[None, :] - (half - 1)) - phase
     window = np.i0(_BETA * np.sqrt(np.clip(1 - (at / half) ** 2, 0, None))) / np.i0(_BETA)
     rows = np.sinc(at * cutoff) * window
-    return (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 class Resampler:

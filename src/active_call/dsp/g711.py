@@ -38,7 +38,8 @@ def _mu_law_codes() -> NDArray[np.uint8]:
     magnitude = np.minimum(np.abs(sample), 32_635) + 0x84
     segment = np.floor(np.log2(magnitude)).astype(np.int64) - 7
     mantissa = (magnitude >> (segment + 3)) & 0x0F
-    return (~(np.where(sample < 0, 0x80, 0) | segment << 4 | mantissa) & 0xFF).astype(np.uint8)
+    codes: NDArray[np.uint8] = ~(np.where(sample < 0, 0x80, 0) | segment << 4 | mantissa).astype(np.uint8)
+    return codes
 
 
 def _a_law_codes() -> NDArray[np.uint8]:
@@ -47,12 +48,14 @@ def _a_law_codes() -> NDArray[np.uint8]:
     magnitude = np.where(sample < 0, ~sample, sample)
     segment = np.maximum(np.floor(np.log2(np.maximum(magnitude, 1))).astype(np.int64) - 7, 0)
     mantissa = (magnitude >> (np.maximum(segment, 1) + 3)) & 0x0F
-    return ((np.where(sample < 0, 0, 0x80) | segment << 4 | mantissa) ^ 0x55).astype(np.uint8)
+    codes: NDArray[np.uint8] = (np.where(sample < 0, 0, 0x80) | segment << 4 | mantissa).astype(np.uint8)
+    return codes ^ np.uint8(0x55)
 
 
 def _two_sample_table(values: NDArray[np.int16]) -> NDArray[np.uint32]:
     pairs = np.arange(_PAIRS).astype(np.uint16).view(np.uint8).reshape(_PAIRS, 2)
-    return np.ascontiguousarray(values[pairs]).view(np.uint32)[:, 0]
+    table: NDArray[np.uint32] = np.ascontiguousarray(values[pairs]).view(np.uint32)[:, 0]
+    return table
 
 
 _decode_pairs = np.concatenate((_two_sample_table(_mu_law_values()), _two_sample_table(_a_law_values())))

@@ -8,7 +8,7 @@ smallest is what the network needs.
 
 Delay is added at once when a late packet finds an empty buffer (everything is behind it), and otherwise, like
 all that is taken away, one frame at a time when the lane is silent or a frame is missing anyway. A lost packet
-has no margin, so loss never adds delay. Clock drift shows as a slowly moving margin and is corrected the same way.
+has no margin, so loss never adds delay. Clock drift shows as a slowly moving margin and is corrected likewise.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,8 @@ class JitterBuffer:
         self._codes = np.zeros((SLOTS, capacity, FRAME), np.uint8)
         self._frames: NDArray[np.void] = self._codes.view(_FRAME_ITEM)[..., 0]
         self._filled = np.zeros((SLOTS, capacity), np.int16)
-        self._silence = np.zeros(capacity, np.uint8)
+        self._silence = np.zeros((capacity, FRAME), np.uint8)
+        self._silent_frames: NDArray[np.void] = self._silence.view(_FRAME_ITEM)[:, 0]
         self._judge = G711(capacity, FRAME)
 
         def column(initial: int = 0) -> Int64:
@@ -68,7 +69,7 @@ class JitterBuffer:
 
         self._started = np.zeros(capacity, np.bool_)
         self._ssrc, self._old_ssrc = column(-1), column(-1)
-        self._changed_tick = column()
+        self._changed_tick, self._begun_tick = column(), column(-1)
         self._base, self.highest = column(), column()
         self._bad_next = column(-1)
         self._seen = np.zeros(capacity, np.uint64)
@@ -94,7 +95,7 @@ class JitterBuffer:
     def configure(self, row: int, *, law: int, delay_ms: int) -> None:
         """Set the lane's companding law and its smallest delay (20 to 100 ms)."""
         self._minimum[row] = min(max(-(-delay_ms // 20), 1), MAX_DELAY)
-        if self._silence[row] != SILENCE[law]:
+        if self._silence[row, 0] != SILENCE[law]:
             self._silence[row] = SILENCE[law]
             self._wipe(np.array([row]))
 
@@ -159,7 +160,7 @@ class JitterBuffer:
             self._adapt(tick, slot, rows[want != 0], laws[want != 0])
         out.view(_FRAME_ITEM)[:, 0] = self._frames[slot, rows]
         present: Flags = self._filled[slot, rows] != 0
-        self._codes[slot, rows] = self._silence[rows, None]
+        self._frames[slot, rows] = self._silent_frames[rows]
         self._filled[slot, rows] = 0
         return present
 
@@ -207,6 +208,7 @@ class JitterBuffer:
         which = first | again
         at = rows[which]
         self._started[at] = True
+        self._begun_tick[at] = tick
         self._ssrc[at] = ssrc[which]
         self._base[at] = sequence[which]
         self.highest[at] = sequence[which] - 1
@@ -217,7 +219,7 @@ class JitterBuffer:
         self._anchor(tick, at, timestamp[which])
 
     def _anchor(self, tick: int, rows: Int64, stamp: Int64) -> None:
-        """Play RTP time `stamp` after the lane's delay, or after what it has queued if that is not much more."""
+        """Play RTP time `stamp` after the lane's delay, or after what is queued if that is little more."""
         delay = np.minimum(self.delay[rows], MAX_DELAY)
         queued = np.clip(-(-self._end[rows] // FRAME) - tick, delay, MAX_DELAY)
         self._offset[rows] = (tick + queued) * FRAME - stamp
@@ -263,7 +265,7 @@ class JitterBuffer:
         start = stamp + self._offset[rows]
         margin = start // FRAME - tick
         late = (margin < 0) & audio
-        if ((margin > _EARLIEST) | (margin < 0)).any():
+        if ((margin > self.delay[rows]) | late).any():
             margin = self._realign(tick, rows, stamp, margin, newer, audio)
             start = stamp + self._offset[rows]
             late &= margin < 0
@@ -304,7 +306,7 @@ class JitterBuffer:
     def _realign(
         self, tick: int, rows: Int64, stamp: Int64, margin: Int64, newer: Flags, audio: Flags
     ) -> Int64:
-        """Move the offsets of lanes whose packets are late or far off, where that helps. Returns the new margins."""
+        """Move the offsets of lanes whose packets are late or far off. Returns the new margins."""
         late = audio & newer & (margin < 0)
         following = self.highest[rows] - 1 == self._late_sequence[rows]
         run = np.where(late & following, self._late_run[rows] + 1, late.astype(np.int64))
@@ -314,7 +316,11 @@ class JitterBuffer:
         empty = self._end[rows] <= tick * FRAME
         stuck = late & empty & (run >= _LATE_RUN) & (tick - self._late_since[rows] >= _LATE_TICKS)
         far = audio & ((margin > _EARLIEST) | (newer & (margin < _LATEST)))
-        jumped = far | stuck
+        # What had piled up before the stream could be heard would stand in the buffer for ever: keep the last.
+        piled = audio & newer & (margin > self.delay[rows]) & (self._begun_tick[rows] == tick)
+        if piled.any():
+            self._wipe(rows[piled])
+        jumped = far | stuck | piled
         if jumped.any():
             self._anchor(tick, rows[jumped], stamp[jumped])
         behind = late & empty & ~jumped & (-margin <= MAX_DELAY - self.delay[rows])
@@ -345,14 +351,14 @@ class JitterBuffer:
             self._filled[target[:, None], at] = self._filled[source[:, None], at]
             # An added frame is what the slot had: silence, or nothing, which is then concealed.
             freed = slot if step > 0 else (slot - 1) % SLOTS
-            self._codes[freed, at] = self._silence[at, None]
+            self._frames[freed, at] = self._silent_frames[at]
             if step < 0:
                 self._filled[freed, at] = 0
             self._want[at] -= step
             self._shift_margins(at, np.full(len(at), step))
 
     def _wipe(self, rows: Int64) -> None:
-        self._codes[:, rows] = self._silence[rows, None]
+        self._frames[:, rows] = self._silent_frames[rows]
         self._filled[:, rows] = 0
         self._end[rows] = 0
 
@@ -371,7 +377,7 @@ class Concealment:
         self._run[rows] = len(self.LEVELS)
 
     def fill(self, rows: Int64, samples: NDArray[np.int16], present: Flags) -> Int64:
-        """Complete `samples` (n, 160) where nothing is `present`. Returns the indices (in n) that were concealed."""
+        """Complete `samples` (n, 160) where nothing is `present`. Returns the indices concealed."""
         if present.all():
             self._last[rows] = samples
             self._run[rows] = 0

@@ -28,12 +28,16 @@ class RingWindow:
         starts = positions % self._size
         wrapping = starts > self._last_start
         if not wrapping.any():
-            return self._items[rows, starts].view(np.int16).reshape(len(rows), self._samples)
+            return self._fetch(rows, starts)
         starts[wrapping] = 0
-        out = self._items[rows, starts].view(np.int16).reshape(len(rows), self._samples)
+        out = self._fetch(rows, starts)
         for index in np.flatnonzero(wrapping):
             out[index] = ring_read(self._ring[rows[index]], int(positions[index]), self._samples)
         return out
+
+    def _fetch(self, rows: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int16]:
+        samples: NDArray[np.int16] = self._items[rows, starts].view(np.int16)
+        return samples.reshape(len(rows), self._samples)
 
     def write(self, rows: NDArray[np.int64], positions: NDArray[np.int64], samples: NDArray[np.int16]) -> None:
         """Copy `samples` (n, samples), contiguous, into the rings of `rows` (n,) at `positions` (n,)."""
@@ -50,7 +54,7 @@ class RingWindow:
 
 
 def fade_out(samples: NDArray[np.int16], done: int, length: int) -> NDArray[np.int16]:
-    """Samples (n,) under a straight line from full level to nothing after `length` samples, `done` of them past."""
+    """Samples (n,) on a straight line down to nothing after `length` samples, `done` of which are past."""
     line = 1.0 - (done + 1 + np.arange(len(samples))) / max(length, 1)
     faded: NDArray[np.int16] = (samples * np.maximum(line, 0.0)).astype(np.int16)
     return faded

@@ -1,5 +1,6 @@
 """From 16 kHz to any other rate, in blocks of any size, without delay, drift or clicks at the seams."""
 
+from functools import cache
 from math import gcd
 from typing import Final
 
@@ -58,6 +59,7 @@ class RateConverter:
         return samples.reshape(len(data), -1)
 
 
+@cache
 def _interpolation(rate_hz: int, block: int, block_out: int) -> tuple[NDArray[np.float32], int]:
     """The matrix (block + 2 * reach, block_out) and the reach of the filter in input samples."""
     cutoff = min(1.0, rate_hz / SAMPLE_RATE) * _ROLL_OFF

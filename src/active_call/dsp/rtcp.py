@@ -131,7 +131,8 @@ def parse(data: bytes) -> list[RtcpPacket]:
     for kind, count, body in _split(data):
         if kind == _SR and len(body) >= _SENDER.size + count * _BLOCK.size:
             blocks = _parse_blocks(body[_SENDER.size :], count)
-            packets.append(SenderReport(*_SENDER.unpack_from(body), blocks))
+            ssrc, ntp, timestamp, sent, octets = _SENDER.unpack_from(body)
+            packets.append(SenderReport(ssrc, ntp, timestamp, sent, octets, blocks))
         elif kind == _RR and len(body) >= 4 + count * _BLOCK.size:
             packets.append(ReceiverReport(int.from_bytes(body[:4], "big"), _parse_blocks(body[4:], count)))
         elif kind == _BYE and len(body) >= 4 * count:

@@ -36,7 +36,7 @@ class Packets:
     """Version 2 and long enough."""
     rtcp: NDArray[np.bool_]
     """RTCP that came to the RTP port (RFC 5761 §4)."""
-    payload_type: NDArray[np.uint8]
+    payload_type: Int64
     sequence: Int64
     timestamp: Int64
     ssrc: Int64
@@ -49,7 +49,7 @@ class PacketMatrix:
 
     def __init__(self, count: int) -> None:
         self._bytes = np.zeros((count, _RECEIVE_ROW), np.uint8)
-        self.views = [memoryview(row)[_PAD:] for row in self._bytes]
+        self.views = [row.data[_PAD:] for row in self._bytes]
         self._first = self._bytes[:, _PAD]
         self._second = self._bytes[:, _PAD + 1]
         self._sequence = self._field(">u2", _PAD + 2)
@@ -61,7 +61,7 @@ class PacketMatrix:
         """The first 160 bytes of each payload as one item, shape (count,)."""
 
     def _field(self, dtype: object, offset: int) -> NDArray[np.generic]:
-        return np.ndarray((len(self._bytes),), np.dtype(dtype), self._bytes.data, offset, (_RECEIVE_ROW,))  # type: ignore[call-overload,no-any-return]
+        return np.ndarray((len(self._bytes),), np.dtype(dtype), self._bytes.data, offset, (_RECEIVE_ROW,))  # type: ignore[call-overload]
 
     def parse(self, lengths: Int64) -> Packets:
         """Read the headers of the first n packets, of `lengths` (n,) bytes each."""
@@ -71,12 +71,12 @@ class PacketMatrix:
         valid = ((first & 0xC0) == 0x80) & (length >= 0) & (length <= MAX_PAYLOAD)
         rtcp = valid & (second >= 192) & (second <= 223)
         if (first & 0x3F).any():
-            self._strip(first & 0x3F, length, valid & ~rtcp)
+            self._strip((first & 0x3F).astype(np.uint8), length, valid & ~rtcp)
             valid &= length >= 0
         return Packets(
             valid & ~rtcp,
             rtcp,
-            second & 0x7F,
+            (second & 0x7F).astype(np.int64),
             self._sequence[:count].astype(np.int64),
             self._timestamp[:count].astype(np.int64),
             self._ssrc[:count].astype(np.int64),
@@ -108,13 +108,13 @@ class SendMatrix:
         self._timestamp = self._field(">u4", _PAD + 4)
         self._ssrc = self._field(">u4", _PAD + 8)
         self._frames = [self._field(_FRAME_ITEM, _PAYLOAD + part * FRAME) for part in range(MAX_SENT_FRAMES)]
-        self._memory = [memoryview(row) for row in self._bytes]
+        self._memory = [row.data for row in self._bytes]
         self.views = [memory[_PAD : _PAYLOAD + FRAME] for memory in self._memory]
         """The packets of lanes that send one frame per packet."""
         self._bytes[:, _PAD] = 0x80
 
     def _field(self, dtype: object, offset: int) -> NDArray[np.generic]:
-        return np.ndarray((len(self._bytes),), np.dtype(dtype), self._bytes.data, offset, (_SEND_ROW,))  # type: ignore[call-overload,no-any-return]
+        return np.ndarray((len(self._bytes),), np.dtype(dtype), self._bytes.data, offset, (_SEND_ROW,))  # type: ignore[call-overload]
 
     def set_stream(self, row: int, ssrc: int, payload_type: int) -> None:
         """What stays the same from packet to packet."""
@@ -122,7 +122,7 @@ class SendMatrix:
         self._second[row] = payload_type
 
     def set_frames(self, rows: Int64, codes: NDArray[np.uint8], part: int = 0) -> None:
-        """Put G.711 codes (n, 160), contiguous, in place as the `part`-th frame of the packets of `rows` (n,)."""
+        """Make G.711 codes (n, 160), contiguous, the `part`-th frame of the packets of `rows` (n,)."""
         self._frames[part][rows] = codes.view(_FRAME_ITEM)[:, 0]
 
     def set_numbers(self, rows: Int64, sequence: Int64, timestamp: Int64) -> None:

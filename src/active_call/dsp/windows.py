@@ -55,7 +55,7 @@ class Windows:
         """Append one tick, shape (n, samples), to each of `rows`. Returns which completed a window."""
         written = self._written[rows]
         blocks = (written[:, None] + np.arange(_TICK_BLOCKS)) % _KEPT_BLOCKS
-        self._samples[rows[:, None], blocks] = audio.reshape(len(rows), _TICK_BLOCKS, -1)
+        self._samples[rows[:, None], blocks] = audio.reshape(len(rows), _TICK_BLOCKS, self._samples.shape[2])
         self._written[rows] = written + _TICK_BLOCKS
         self._expected[rows] += _TICK_BLOCKS * _BLOCK
         return (written + _TICK_BLOCKS) // WINDOW_BLOCKS > written // WINDOW_BLOCKS

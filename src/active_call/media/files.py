@@ -10,7 +10,9 @@ from active_call.core.audio import Pcm
 from active_call.core.errors import MediaError
 from active_call.core.resample import resample
 
-_SUPPORTED = "supported are WAV files, mono or stereo, of 8, 16, 24 or 32-bit integers, 32-bit floats, A-law or \u00b5-law"
+_SUPPORTED = (
+    "supported: WAV, mono or stereo, with 8, 16, 24 or 32-bit integers, 32-bit floats, A-law or \u00b5-law"
+)
 _PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _NAMES = {2: "MS ADPCM", 0x11: "IMA ADPCM", 0x31: "GSM 6.10", 0x55: "MP3", 0x64: "G.726", 0x65: "G.722"}
 
@@ -18,8 +20,8 @@ _NAMES = {2: "MS ADPCM", 0x11: "IMA ADPCM", 0x31: "GSM 6.10", 0x55: "MP3", 0x64:
 def read_wav(data: bytes) -> Pcm:
     """The samples of a WAV file, resampled to 16 kHz, stereo averaged; shape (samples,).
 
-    A `data` chunk that is cut off, or whose size a streaming writer left open, is read as far as it goes. Raises
-    MediaError, which names what is supported, for anything else.
+    A `data` chunk that is cut off, or whose size a streaming writer left open, is read as far as it goes.
+    Raises MediaError, which names what is supported, for anything else.
     """
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise MediaError(f"not a WAV file; {_SUPPORTED}")
@@ -61,16 +63,16 @@ def _values(tag: int, bits: int, data: bytes) -> NDArray[np.float32]:
     """Interleaved values on the scale of 16-bit samples."""
     whole = data[: len(data) // max(1, bits // 8) * max(1, bits // 8)]
     if tag == _PCM and bits == 8:
-        return (np.frombuffer(whole, np.uint8).astype(np.float32) - 128) * 256
+        return (np.frombuffer(whole, np.uint8).astype(np.float32) - np.float32(128)) * np.float32(256)
     if tag == _PCM and bits == 16:
         return np.frombuffer(whole, "<i2").astype(np.float32)
     if tag == _PCM and bits == 24:
         # The two upper bytes are the sample, the lowest only its fraction.
         octets = np.frombuffer(whole, np.uint8).reshape(-1, 3)
         upper = np.ascontiguousarray(octets[:, 1:]).view("<i2")[:, 0].astype(np.float32)
-        return upper + octets[:, 0].astype(np.float32) / 256
+        return upper + octets[:, 0].astype(np.float32) / np.float32(256)
     if tag == _PCM and bits == 32:
-        return np.frombuffer(whole, "<i4").astype(np.float32) / 65536
+        return np.frombuffer(whole, "<i4").astype(np.float32) / np.float32(65536)
     if tag == _FLOAT and bits == 32:
         return np.frombuffer(whole, "<f4") * np.float32(32768)
     if tag in (_ALAW, _ULAW) and bits == 8:

@@ -26,6 +26,7 @@ from active_call.lanes.messages import (
     MarkPlayed,
     OpenLane,
     PutMark,
+    RecordingClosed,
     SendDigits,
     SpeechEnded,
     SpeechStarted,
@@ -89,6 +90,8 @@ class Lane:
         self.configured: ConfigureLane | None = None
         self.vad: ConfigureVad | None = None
         self.recording: StartRecording | None = None
+        self.recording_pending = False
+        """A recording was started whose RecordingClosed has not come yet."""
         self.closing = False
         self.statistics: LaneStatistics | None = None
         """Final counters, once closed."""
@@ -118,6 +121,7 @@ class Lane:
         """Record both directions into a stereo file from now on."""
         ref = self.ref
         self.recording = StartRecording(ref.row, ref.generation, path, rate_hz=rate_hz, flush_ms=flush_ms)
+        self.recording_pending = True
         self._plane.send(self.recording)
 
     def stop_recording(self) -> None:
@@ -131,7 +135,7 @@ class Lane:
         self._plane.send(SendDigits(self.ref.row, self.ref.generation, digits))
 
     def close(self) -> None:
-        """Give the lane back; `closed` is set when the media plane has let go of it."""
+        """Give the lane back; `closed` is set when the media plane has let go of it and of its file."""
         if not self.closing:
             self.closing = True
             self.flush()
@@ -268,9 +272,13 @@ class Lane:
         """Pass an event on to the listener, once: after a takeover the media plane may repeat some."""
         if self._repeated(event):
             return
-        if isinstance(event, LaneClosed) and event.active:
-            self.statistics = self.snapshot()
-            self.closed.set()
+        match event:
+            case LaneClosed():
+                self.statistics = self.snapshot()
+            case RecordingClosed():
+                self.recording_pending = False
+            case _:
+                pass
         if self.listener is not None:
             self.listener(event)
 

@@ -1,8 +1,8 @@
 """The media plane, as the control plane sees it: starts it, keeps a warm spare, replaces it, feeds it.
 
 Two child processes run `python -m active_call.plane` over one lane table: the active one ticks, the spare has
-the same sockets and settings and watches the pid of the first. When the active one dies or hangs the spare takes
-over by itself (we may be blocked at that moment), says so with PlanePromoted, and a new spare is
+the same sockets and settings and watches the pid of the first. When the active one dies or hangs the spare
+takes over by itself (we may be blocked at that moment), says so with PlanePromoted, and a new spare is
 started here and told about every open lane. Without a spare, a new process is started the same way: its
 predecessor is dead already, so it takes over at once.
 """
@@ -235,8 +235,12 @@ class MediaPlane:
         command = [sys.executable, "-m", "active_call.plane", "--table", str(fds[0]), "--pipe", str(fds[1])]
         if predecessor is not None:
             command += ["--spare-of", str(predecessor.process.pid)]
-        # A process group of its own: Ctrl-C in the terminal is for the control plane to handle.
-        process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, process_group=0)
+        # A process group of its own: Ctrl-C in the terminal is for the control plane. One BLAS thread: the
+        # matrices are small, and idle ones would spin on the core that the control plane needs.
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            command, pass_fds=fds, stdin=subprocess.DEVNULL, env=environment, process_group=0
+        )
         theirs.close()
         child = _Child(process, ours)
         for lane in self.lanes.values():
@@ -299,9 +303,13 @@ class MediaPlane:
                 if isinstance(event, LaneClosed) and not event.active:
                     return
                 lane.receive(event)
-                if isinstance(event, LaneClosed):
-                    del self.lanes[event.row]
-                    heapq.heappush(self._free, event.row)
+                self._release_if_done(lane)
+
+    def _release_if_done(self, lane: Lane) -> None:
+        if lane.statistics is not None and not lane.recording_pending:
+            del self.lanes[lane.ref.row]
+            heapq.heappush(self._free, lane.ref.row)
+            lane.closed.set()
 
     def _promoted(self, child: _Child, event: PlanePromoted) -> None:
         self.promotions += 1
@@ -314,10 +322,12 @@ class MediaPlane:
             self._unwatch(old)
             old.process.kill()
             old.process.wait(1.0)
-        # Closing lanes that the dead process never confirmed: ask again.
+        # Closing lanes that the dead process never confirmed: ask again. It left their files valid, but short.
         for lane in list(self.lanes.values()):
             if lane.closing:
+                lane.recording_pending = False
                 self._send_to(child, [CloseLane(lane.ref.row, lane.ref.generation)])
+                self._release_if_done(lane)
         self._replace_spare()
 
     def _lost(self, child: _Child) -> None:

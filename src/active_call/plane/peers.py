@@ -38,6 +38,8 @@ class Peers:
     def __init__(self, capacity: int) -> None:
         self.address: list[Address | None] = [None] * capacity
         """Where RTP is sent."""
+        self.reachable: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
+        """Whether there is an address."""
         self.latched: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
         self.orders: list[Connect] = []
         self._following: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
@@ -48,7 +50,7 @@ class Peers:
     def open(self, row: int) -> None:
         """A fresh lane knows nobody."""
         self.address[row] = self._signalled[row] = self._confirmed[row] = None
-        self.latched[row] = self._following[row] = False
+        self.latched[row] = self.reachable[row] = self._following[row] = False
         self._candidates.pop(row, None)
 
     def configure(self, row: int, remote: Address | None, *, latching: bool) -> None:
@@ -59,7 +61,7 @@ class Peers:
         self._following[row] = latching
         self._candidates.pop(row, None)
         if remote is not None:
-            self.address[row] = remote
+            self._send_to(row, remote)
         if self.latched[row]:
             self._connect(row, None)
         if not latching and remote is not None:
@@ -69,7 +71,8 @@ class Peers:
         """Take over a lane whose socket another process has left connected to this address, or not."""
         self.latched[row] = connected is not None
         if connected is not None:
-            self.address[row] = self._confirmed[row] = connected
+            self._send_to(row, connected)
+            self._confirmed[row] = connected
         elif not self._following[row] and self._signalled[row] is not None:
             self._connect(row, self._signalled[row])
 
@@ -89,9 +92,8 @@ class Peers:
         else:
             candidate = self._candidates[row] = _Candidate(source, (sequence + 1) & 0xFFFF, 1)
         if candidate.packets >= _PROBATION and not self.latched[row]:
-            self.address[row] = source
+            self._send_to(row, source)
             self._connect(row, source)
-            return True
         return expected or source == self.address[row]
 
     def is_news(self, row: int) -> bool:
@@ -106,6 +108,10 @@ class Peers:
         for row in rows[self.latched[rows] & self._following[rows] & (silent_ticks >= SILENT_TICKS)]:
             self._candidates.pop(int(row), None)
             self._connect(int(row), None)
+
+    def _send_to(self, row: int, address: Address) -> None:
+        self.address[row] = address
+        self.reachable[row] = True
 
     def _connect(self, row: int, address: Address | None) -> None:
         self.latched[row] = address is not None

@@ -5,10 +5,13 @@
     commit()       stores the result in the table, the tick's number last
     send           by the caller: the packets of `rows`
 
-A process that dies before the commit has not run the tick, and its spare runs it; one that dies after it has, and
-loses at most one packet per lane. Whoever ticks is the only writer of the plane's columns, and a lane's columns
-are initialised by the first active process that sees it, when the control plane has left `opened_tick` at -1: a
-lane that a former process opened is resumed where its columns say.
+A process that dies before the commit has not run the tick, and its spare runs it; one that dies after it has,
+and loses at most one packet per lane.
+
+Whoever ticks is the only writer of the plane's columns. A spare obeys the same control messages, but touches
+no column: a new spare is told about lanes in full talk. The columns of a fresh lane, whose `opened_tick` the
+control plane has left at -1, are initialised by the first process to tick it; any later process goes on where
+the columns say.
 """
 
 import logging
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 
 from active_call.core.audio import TICK_NS, TICK_SAMPLES, Pcm
 from active_call.dsp.dtmf import DigitReceiver, DigitSender
-from active_call.dsp.g711 import A_LAW, MU_LAW, SILENCE, G711
+from active_call.dsp.g711 import A_LAW, G711, MU_LAW, SILENCE
 from active_call.dsp.jitter import Concealment, JitterBuffer
 from active_call.dsp.mix import RingWindow
 from active_call.dsp.resample import Downsampler, Upsampler
@@ -55,7 +58,7 @@ log = logging.getLogger(__name__)
 Int64: TypeAlias = NDArray[np.int64]
 Order: TypeAlias = "Connect | SendRtcp | Drop"
 
-_BLOCK: Final = 512
+_BLOCK: Final = 256
 """Lanes per block, so that its temporaries stay in cache."""
 _COMFORT_NOISE: Final = 13
 _RTCP_TICKS: Final = 250
@@ -91,7 +94,7 @@ class SpeechDetector(Protocol):
 
 
 class LaneRecorder(Protocol):
-    """What a tick needs of a Recorder."""
+    """What a tick needs of a Recorder, which keeps the column `record_from`."""
 
     def start(
         self, row: int, generation: int, path: str, rate_hz: int, flush_ms: int, position: int
@@ -128,6 +131,7 @@ class MediaTick:
         self._lanes: Int64 = np.zeros(0, np.int64)
         self._listeners: Int64 = np.zeros(0, np.int64)
         self._watched: set[int] = set()
+        self._stale = True
 
         self._law = np.zeros(capacity, np.int64)
         self._payload_type = np.full(capacity, _NO_TYPE, np.uint8)
@@ -161,6 +165,8 @@ class MediaTick:
         self._heard = np.zeros((capacity, TICK_SAMPLES), np.int16)
         self._playing = np.zeros((capacity, TICK_SAMPLES), np.int16)
         self._concealed: Int64 = np.zeros(0, np.int64)
+        self._sent_rows: Int64 = np.zeros(0, np.int64)
+        self._sent_octets: Int64 = np.zeros(0, np.int64)
 
     # --- control --------------------------------------------------------------------------------------
 
@@ -184,7 +190,7 @@ class MediaTick:
             case ConfigureVad():
                 self._vad.configure(row, message, int(self.table.position[row]))
                 (self._watched.discard if message.kind is None else self._watched.add)(row)
-                self._listeners = np.array(sorted(self._watched), np.int64)
+                self._stale = True
             case PutMark():
                 self._playback.put_mark(row, message.mark, message.position)
             case SendDigits():
@@ -242,7 +248,7 @@ class MediaTick:
         self._law[row] = MU_LAW
         self._playback.open(row)
         self._reports.open(row, message.ssrc, message.cname)
-        self._lanes = np.array(sorted(self._opened), np.int64)
+        self._stale = True
         if self.active:
             self._enter(row)
 
@@ -283,7 +289,6 @@ class MediaTick:
         self._digits_in.reset(row)
         self._digits_out.reset(row)
         self._arrival_ns[row] = 0
-        table.set("highest_row", int(self._lanes[-1]))
         if row in self._recordings:
             self._start_recording(row)
 
@@ -317,21 +322,13 @@ class MediaTick:
 
     def _start_recording(self, row: int) -> None:
         message, table = self._recordings[row], self.table
-        if table.record_from[row] < 0:
-            table.record_from[row] = table.position[row]
-        self._recorder.start(
-            row,
-            message.generation,
-            message.path,
-            message.rate_hz,
-            message.flush_ms,
-            int(table.record_from[row]),
-        )
+        begun = int(table.record_from[row])
+        position = begun if begun >= 0 else int(table.position[row])
+        self._recorder.start(row, message.generation, message.path, message.rate_hz, message.flush_ms, position)
 
     def _stop_recording(self, row: int) -> None:
         if self._recordings.pop(row, None) is not None and self.active:
             self._recorder.stop(row, int(self.table.position[row]))
-            self.table.record_from[row] = -1
 
     def _close(self, row: int, message: CloseLane) -> None:
         if row in self._opened:
@@ -346,15 +343,12 @@ class MediaTick:
         self._stop_recording(row)
         self._vad.remove(row)
         self._watched.discard(row)
-        self._listeners = np.array(sorted(self._watched), np.int64)
         self._digits_out.reset(row)
         self._reports.close(row)
         self._playback.open(row)
         self._configured.pop(row, None)
         del self._opened[row]
-        self._lanes = np.array(sorted(self._opened), np.int64)
-        if self.active:
-            self.table.set("highest_row", int(self._lanes[-1]) if len(self._lanes) else -1)
+        self._stale = True
         self._orders += [order for order in self.peers.orders if order.row != row]
         self.peers.orders.clear()
         self.peers.open(row)
@@ -386,14 +380,15 @@ class MediaTick:
             refused = lengths < 0
             table.tx_errors[rows[refused]] += 1
             table.rx_invalid[rows[~accepted & ~refused & ~packets.rtcp]] += 1
-            for index in np.flatnonzero(packets.rtcp):
-                if int(index) not in sources or sources[int(index)] == self.peers.address[rows[index]]:
-                    data = bytes(self.incoming.views[index][: lengths[index]])
-                    muxed.append((int(rows[index]), data))
-        for index, source in sources.items():
-            row = int(rows[index])
-            if accepted[index] and not self.peers.admit(row, source, int(packets.sequence[index])):
-                accepted[index] = False
+            muxed += [
+                (int(rows[i]), bytes(self.incoming.views[i][: lengths[i]]))
+                for i in np.flatnonzero(packets.rtcp).tolist()
+                if i not in sources or sources[i] == self.peers.address[rows[i]]
+            ]
+        for i, source in sources.items():
+            row = int(rows[i])
+            if accepted[i] and not self.peers.admit(row, source, int(packets.sequence[i])):
+                accepted[i] = False
                 table.rx_stranger[row] += 1
         index = np.flatnonzero(accepted)
         if not len(index):
@@ -419,9 +414,10 @@ class MediaTick:
         table.rx_lost[at] = result.lost
         table.rx_late[at] += result.late
         table.rx_duplicate[at] += result.duplicate
-        for i in np.flatnonzero(result.new_ssrc):
-            row = int(at[i])
-            self._tell(SsrcChanged(row, self._generation(row), tick, int(packets.ssrc[index[i]])))
+        for row, ssrc in zip(
+            at[result.new_ssrc].tolist(), packets.ssrc[index][result.new_ssrc].tolist(), strict=True
+        ):
+            self._tell(SsrcChanged(row, self._generation(row), tick, ssrc))
             self._digits_in.reset(row)
             self._arrival_ns[row] = 0
         if not audio.all():
@@ -477,6 +473,11 @@ class MediaTick:
     def prepare(self, tick: int) -> None:
         """Compute the tick of all lanes in private memory."""
         self.next_tick = tick
+        if self._stale:
+            self._lanes = np.array(sorted(self._opened), np.int64)
+            self._listeners = np.array(sorted(self._watched), np.int64)
+            self.table.set("highest_row", max(self._opened, default=-1))
+            self._stale = False
         concealed: list[Int64] = []
         for start in range(0, len(self._lanes), _BLOCK):
             block = slice(start, min(start + _BLOCK, len(self._lanes)))
@@ -495,22 +496,20 @@ class MediaTick:
 
     def commit(self) -> None:
         """Store the prepared tick in the table; `rows` and `views` are then to be sent."""
-        tick, table, lanes = self.next_tick, self.table, self._lanes
-        rows = self._fill_packets(tick)
+        tick, table, lanes, rows = self.next_tick, self.table, self._lanes, self._sent_rows
         count = len(lanes)
         positions = (tick - self._opened_tick[lanes]) * TICK_SAMPLES
         behind = np.flatnonzero(table.position[lanes] != positions)
-        for index in behind:
-            self._blank(int(lanes[index]), int(positions[index]))
+        for i in behind:
+            self._blank(int(lanes[i]), int(positions[i]))
         self._received.write(lanes, positions, self._heard[:count])
         self._sent.write(lanes, positions, self._playing[:count])
         self._downsampler.advance(lanes, self._playing[:count])
         table.concealed[self._concealed] += 1
         table.delay_ms[lanes] = self._jitter.delay[lanes] * 20
         table.latched[lanes] = self.peers.latched[lanes]
-        frames = self._frames_per_packet[rows]
         table.tx_packets[rows] += 1
-        table.tx_octets[rows] += frames * FRAME
+        table.tx_octets[rows] += self._sent_octets
         table.tx_sequence[rows] += 1
         self._playback.store(lanes)
         table.position[lanes] = positions + TICK_SAMPLES
@@ -518,13 +517,14 @@ class MediaTick:
         self.next_tick = tick + 1
 
     def settle(self) -> None:
-        """Just before `commit`: let barge-in of the last moment take effect, and tell what happens in this tick."""
+        """Just before `commit`: let barge-in of the last moment take effect, fill the packets."""
         tick, lanes = self.next_tick, self._lanes
         for index in self._playback.flushed_since(lanes):
             row = lanes[index : index + 1]
             self._playback.flush(int(row[0]), self._playing[index])
             self._encode(row, slice(index, index + 1), np.ones(1, np.bool_))
         self._events += self._playback.commit(tick, lanes, self.table.generation)
+        self._fill_packets(tick)
 
     def finish(self) -> None:
         """After sending: let recorder and detector work on the tick, collect their results, report by RTCP."""
@@ -566,28 +566,40 @@ class MediaTick:
             self._downsampler.run(rows[index], self._playing[block][index], narrow)
             codes[index] = self._g711.encode(narrow, laws[index], part)
 
-    def _fill_packets(self, tick: int) -> Int64:
-        """Put headers and payloads together. Returns the lanes that send."""
-        lanes, table = self._lanes, self.table
-        reachable = np.array([self.peers.address[row] is not None for row in lanes.tolist()], np.bool_)
-        sending = self._sending[lanes] & reachable
+    def _fill_packets(self, tick: int) -> None:
+        """Put headers and payloads together, and decide which lanes send."""
+        lanes = self._lanes
+        sequence = self.table.tx_sequence[lanes]
+        sending = self._sending[lanes] & self.peers.reachable[lanes]
         frames = self._frames_per_packet[lanes]
         part = (tick - self._opened_tick[lanes]) % frames
+        stamps = self._first_timestamp[lanes] + FRAME * (tick - self._opened_tick[lanes] - part)
         complete = sending & (part == frames - 1)
-        for number in range(MAX_SENT_FRAMES):
-            which = np.flatnonzero(sending & (part == number))
-            if len(which):
+        self.views = {}
+        if frames.max(initial=1) == 1:
+            self.outgoing.set_frames(lanes, self._codes_out[: len(lanes)])
+        else:
+            for number in range(MAX_SENT_FRAMES):
+                which = np.flatnonzero(part == number)
                 self.outgoing.set_frames(lanes[which], self._codes_out[which], number)
-        age = tick - self._opened_tick[lanes] - part
-        rows = lanes[complete]
-        stamps = self._first_timestamp[rows] + FRAME * age[complete]
-        self.outgoing.set_numbers(rows, table.tx_sequence[rows], stamps)
-        self.views = {
-            row: self.outgoing.view(row, int(count))
-            for row, count in zip(lanes[complete & (frames > 1)].tolist(), frames[complete & (frames > 1)])
-        }
-        self.rows = rows.tolist()
-        return rows
+            several = complete & (frames > 1)
+            for row, count in zip(lanes[several].tolist(), frames[several].tolist(), strict=True):
+                self.views[row] = self.outgoing.view(row, count)
+        octets = frames * FRAME
+        for row in self._digits_out.rows().tolist():
+            i = int(np.searchsorted(lanes, row))
+            event_type = int(self._event_type[row])
+            now = int(stamps[i] + FRAME * part[i])
+            event = self._digits_out.next(row, now & 0xFFFF_FFFF)
+            if event is None or event_type == _NO_TYPE or not sending[i]:
+                continue
+            payload, marker, stamp = event
+            ssrc = self._opened[row].ssrc
+            self.views[row] = packet(event_type, int(sequence[i]), stamp, ssrc, payload, marker=marker)
+            complete[i], octets[i] = True, len(payload)
+        self.outgoing.set_numbers(lanes, sequence, stamps)
+        self._sent_rows, self._sent_octets = lanes[complete], octets[complete]
+        self.rows = self._sent_rows.tolist()
 
     def _blank(self, row: int, position: int) -> None:
         """Silence in both rings for the ticks that were not run."""

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from active_call.core.audio import SAMPLE_RATE, TICK_MS, TICK_SAMPLES, Pcm, ms_to_samples
+from active_call.core.audio import SAMPLE_RATE, TICK_MS, TICK_SAMPLES, Pcm, ms_to_samples, samples_to_ms
 from active_call.dsp.rate import RateConverter
 from active_call.lanes.messages import RecordingClosed
 from active_call.lanes.ring import ring_read
@@ -49,8 +49,8 @@ class _Stop:
 
     row: int
     position: int
-    first: int
-    audio: Pcm
+    received: Pcm
+    sent: Pcm
 
 
 _Item: TypeAlias = _Start | _Stop | int | None
@@ -90,8 +90,7 @@ class Recorder:
         if self._generation.pop(row, None) is None:
             return
         self._table.record_from[row] = -1
-        first = max(position - HEARD_SAMPLES, 0)
-        self._put(_Stop(row, position, first, _copy(self._table, row, first, position)))
+        self._put(_Stop(row, position, self._table.received[row].copy(), self._table.sent[row].copy()))
 
     def advance(self, tick: int) -> None:
         """Let the thread work from time to time. Call it once per tick."""
@@ -145,7 +144,6 @@ class _Recording:
     """Lane position of the next sample to fetch."""
     due_tick: int
     chunk_ticks: int
-    missing: bool = False
 
 
 class _Writer:
@@ -153,6 +151,8 @@ class _Writer:
 
     def __init__(self, table: Table) -> None:
         self.closed: deque[tuple[_Start, int, str]] = deque()
+        self.lost_samples = 0
+        """What was no longer in the rings when it was fetched, in all recordings; the first time is logged."""
         self._table = table
         self._recordings: dict[int, _Recording] = {}
 
@@ -180,7 +180,7 @@ class _Writer:
         if until <= recording.next:
             return
         first = max(recording.next, until + LAG_SAMPLES - _REACH)
-        audio = _copy(self._table, row, first, until)
+        audio = _interleave(self._table.received[row], self._table.sent[row], first, until)
         position = int(self._table.position[row])
         if position < until:  # the lane was closed meanwhile: its end is on the queue
             return
@@ -194,9 +194,10 @@ class _Writer:
         recording = self._recordings.get(stop.row)
         if recording is None:
             return
-        first = min(max(recording.next, stop.first), stop.position)
+        first = min(max(recording.next, stop.position - HEARD_SAMPLES), stop.position)
+        audio = _interleave(stop.received, stop.sent, first, stop.position)
         try:
-            self._append(recording, first, stop.audio[first - stop.first :], last=True)
+            self._append(recording, first, audio, last=True)
         except OSError as error:
             self._close(recording, error)
         else:
@@ -206,11 +207,11 @@ class _Writer:
         """Write `audio`, shape (n, 2), that begins at lane position `first`; silence up to there."""
         lost = first - recording.next
         if lost > 0:
-            if not recording.missing:
+            if not self.lost_samples:
                 _log.warning(
-                    "%s: %d ms were lost and are silent", recording.start.path, lost * 1000 // SAMPLE_RATE
+                    "%s: %d ms came too late and are silent", recording.start.path, samples_to_ms(lost)
                 )
-            recording.missing = True
+            self.lost_samples += lost
             audio = np.concatenate((np.zeros((lost, 2), np.int16), audio))
         recording.next = first + len(audio) - max(lost, 0)
         if recording.converter:
@@ -244,9 +245,9 @@ def _open(start: _Start, tick: int) -> _Recording:
     )
 
 
-def _copy(table: Table, row: int, first: int, until: int) -> Pcm:
-    """What the lane received (left) and sent (right) between two lane positions, shape (n, 2)."""
+def _interleave(received: Pcm, sent: Pcm, first: int, until: int) -> Pcm:
+    """What two rings hold between two lane positions, shape (n, 2): left and right."""
     frames = np.empty((until - first, 2), np.int16)
-    frames[:, 0] = ring_read(table.received[row], first, until - first)
-    frames[:, 1] = ring_read(table.sent[row], first, until - first)
+    frames[:, 0] = ring_read(received, first, until - first)
+    frames[:, 1] = ring_read(sent, first, until - first)
     return frames

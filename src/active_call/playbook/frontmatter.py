@@ -26,6 +26,10 @@ class _CoreLoader(yaml.SafeLoader):
     """Safe, with the scalars of YAML 1.2."""
 
 
+def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(loader.construct_scalar(node))  # decimal, also with leading zeros
+
+
 _CoreLoader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", "~nN"),
@@ -36,7 +40,7 @@ for _tag, _pattern, _first in (
 ):
     _CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
 _CoreLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"$"), [""])
-_CoreLoader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
+_CoreLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,7 @@ def unknown_keys(model: type[BaseModel], values: Any, path: Path = ()) -> list[t
     found: list[tuple[Path, str | None]] = []
     for key, value in values.items():
         if key not in names:
-            near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
             found.append(((*path, key), near[0] if near else None))
             continue
         inner, nested = _inner_model(names[key])

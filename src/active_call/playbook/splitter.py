@@ -31,7 +31,9 @@ class Say:
 
 Item: TypeAlias = Say | Tag
 
-_ABBREVIATIONS = frozenset("mr mrs ms dr prof st jr sr vs etc approx dept ext nr tel max min".split())
+_ABBREVIATIONS = frozenset(
+    ["mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "vs", "etc", "approx", "dept", "ext", "nr", "tel"]
+)
 _WORD_BEFORE_DOT = re.compile(r"([\w.]*)\.$")
 _ALWAYS_ENDS = "。！？\n"
 _ENDS_BEFORE_SPACE = ".!?…"
@@ -116,7 +118,7 @@ def _end_of_piece(text: str) -> int | None:
 
 
 def _ends_here(text: str, start: int, at: int) -> bool:
-    """Whether the `.`, `!` or `?` at `at` ends a sentence: what follows it is space, and it is no abbreviation."""
+    """Whether the `.`, `!` or `?` at `at` ends a sentence: space follows, and it is no abbreviation."""
     follows = _with_closers(text, at + 1)
     if follows == len(text) or not (text[follows].isspace() or ord(text[follows]) > 0x2E80):
         return False

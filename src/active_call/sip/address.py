@@ -27,7 +27,6 @@ class Address:
     def parse(cls, text: str) -> "Address":
         """Raises RemoteProtocolError."""
         text = text.strip()
-        malformed = RemoteProtocolError(f'malformed address "{text[:80]}"')
         if "<" in text:
             quoted = _QUOTED_NAME.match(text)
             if quoted is not None:
@@ -36,12 +35,12 @@ class Address:
                 name, _, rest = text.partition("<")
             uri, closed, params = rest.partition(">")
             if not closed or (quoted is None and _TOKENS.fullmatch(name) is None):
-                raise malformed
+                raise _malformed(text)
             params = params.lstrip()
         else:
             match = _ADDR_SPEC.fullmatch(text)
             if match is None:
-                raise malformed
+                raise _malformed(text)
             name, (uri, params) = "", match.groups()
         if not is_uri(uri):
             raise RemoteProtocolError(f'malformed URI "{uri[:80]}" in an address')
@@ -55,3 +54,7 @@ class Address:
     def __str__(self) -> str:
         name = f"{quote(self.name)} " if self.name else ""
         return f"{name}<{self.uri}>{format_params(self.params)}"
+
+
+def _malformed(text: str) -> RemoteProtocolError:
+    return RemoteProtocolError(f'malformed address "{text[:80]}"')

@@ -16,7 +16,7 @@ _HASHES: dict[str, Callable[[bytes], "hashlib._Hash"]] = {
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who we are to a registrar or trunk. `realm` picks among several challenges; otherwise the challenge's is used."""
+    """Who we are to a registrar or trunk. `realm` only picks among several challenges."""
 
     username: str
     password: str = field(repr=False)

@@ -29,7 +29,7 @@ def _find(headers: Headers, body: bytes) -> bytes:
     if kind == SDP:
         return body
     if kind == "multipart/mixed":
-        boundary = unquote(parse_params(f";{rest}").get("boundary") or "")
+        boundary = unquote(parse_params(f";{rest}" if rest.strip() else "").get("boundary") or "")
         for part in _parts(body, boundary) if boundary else ():
             if part[0].lower().startswith(SDP):
                 return part[1]

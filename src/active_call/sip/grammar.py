@@ -1,4 +1,4 @@
-"""The pieces that all SIP header fields are made of (RFC 3261 §25.1): tokens, quoted strings, lists, parameters."""
+"""What all SIP header fields are made of: tokens, quoted strings, lists, parameters (RFC 3261 §25.1)."""
 
 import re
 from collections.abc import Mapping
@@ -86,6 +86,11 @@ def unquote(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
 
 
+def printable(text: str) -> str:
+    """`text` of a message for the world outside: bytes that are no UTF-8 become replacement characters."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def one_line(text: str) -> str:
-    """`text` fit for a header's value or a reason phrase: no line end or other control character can get out."""
+    """`text` fit for a header's value or a reason phrase: without line ends and other control characters."""
     return _CONTROL.sub(" ", text).strip()

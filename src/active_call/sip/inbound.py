@@ -28,6 +28,7 @@ class InboundUsage(Usage):
         self.dialog = Dialog.of_invite(request, tag, source)
         self.dialog.destination()  # refuse now what could not be reached later
         self._invite = transaction
+        transaction.on_cancel = self.cancel
         self._own_contact(SipUri.parse(request.uri).user or "")
         self._add_dialog(self.dialog)
 

@@ -1,4 +1,4 @@
-"""The transaction layer: matches datagrams to transactions, stamps and sends (RFC 3261 §17.1.3, §17.2.3, §18)."""
+"""The transaction layer: which datagram belongs to which transaction (RFC 3261 §17.1.3, §17.2.3)."""
 
 import logging
 from collections import deque
@@ -146,8 +146,8 @@ def _server_key(request: Request, method: str) -> ServerKey:
     branch = via.branch
     if branch.startswith(MAGIC_COOKIE) and len(branch) > len(MAGIC_COOKIE):
         return (branch, via.host.lower(), str(via.port or ""), method)
-    # RFC 2543 peers: everything that stays the same in a repetition, an ACK and a CANCEL. The To tag of an ACK is
-    # ours, so it can't take part.
+    # RFC 2543 peers: everything that stays the same in a repetition, an ACK and a CANCEL. The To tag of an ACK
+    # is ours, so it can't take part.
     number = str(request.cseq[0])
     return (request.uri, request.from_.tag, request.call_id, number, str(via), method)
 

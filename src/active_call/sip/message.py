@@ -17,9 +17,8 @@ from active_call.sip.via import Via
 
 MAX_HEADERS = 256
 MAX_CSEQ = 2**31
-METHODS = frozenset(
-    "INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
-)
+_METHODS = "INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE"
+METHODS = frozenset(_METHODS.split())
 """Methods that we know; that doesn't mean that we support them."""
 
 _COMPACT = {
@@ -223,7 +222,7 @@ class Request(Message):
         self.uri = uri
 
     def stamp(self, source: tuple[str, int], *, lenient: bool = False) -> None:
-        """Note in the topmost Via where the request came from. Raises RemoteProtocolError without a usable Via."""
+        """Note in the topmost Via where the request came from. Raises RemoteProtocolError if Via is useless."""
         first, *others = _top(self.headers.all("via"), lenient=lenient)
         via = Via.parse(first, lenient=lenient)
         stamped = via.stamped(source)
@@ -326,7 +325,7 @@ def _request(start: str, headers: Headers, body: bytes, fault: str) -> Request:
 
 
 def check_request(request: Request) -> None:
-    """Check what every server must rely on (RFC 3261 §8.1.1). Raises RemoteProtocolError with the status to answer."""
+    """Check what every server relies on (RFC 3261 §8.1.1). Raises RemoteProtocolError."""
     headers = request.headers
     for key in _REQUIRED:
         if key not in headers:

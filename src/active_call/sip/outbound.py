@@ -8,11 +8,12 @@ from active_call.sip.auth import Credentials
 from active_call.sip.body import SDP, sdp_of
 from active_call.sip.dialog import MAX_FORWARDS, Dialog, check_routes
 from active_call.sip.events import Answered, Rejected, Ringing
+from active_call.sip.grammar import printable
 from active_call.sip.layer import log
 from active_call.sip.message import Headers, Request, Response
 from active_call.sip.timers import GIVE_UP
 from active_call.sip.transaction import ClientTransaction
-from active_call.sip.uri import SipUri, is_uri
+from active_call.sip.uri import SipUri
 from active_call.sip.usage import ALLOW, SUPPORTED, Core, Usage, UsageState, checked_headers
 
 NO_ANSWER = 180.0
@@ -103,7 +104,7 @@ class OutboundUsage(Usage):
         if sdp is not None:
             self.remote_sdp = sdp
         self._set_state(UsageState.EARLY)
-        self._emit(Ringing(response.status, response.reason, sdp))
+        self._emit(Ringing(response.status, printable(response.reason), sdp))
 
     def _on_success(self, response: Response, now: float) -> None:
         tag = response.to.tag
@@ -124,11 +125,10 @@ class OutboundUsage(Usage):
             self.remote_sdp = self._sdp_of(response) or self.remote_sdp
             self._set_state(UsageState.CONFIRMED)
             self._emit(Answered(self.remote_sdp))
-        elif self.state is UsageState.ENDING and self.dialog is not dialog and not self._bye_sent():
+        elif self.state is UsageState.ENDING and not self._bye_sent:
             # It was answered before our CANCEL arrived.
             self._disarm("give up")
             self.dialog = dialog
-            self._acks_bye = dialog.remote_tag
             self._send_bye(now)
         else:
             # Another fork answered too: it gets its ACK and a BYE at once (§13.2.2.4).
@@ -136,14 +136,9 @@ class OutboundUsage(Usage):
             self._layer.request(fork, dialog.destination(), lambda *_: None, now)
             self._core.dialogs.pop(dialog.id, None)
 
-    _acks_bye: str | None = None
-
-    def _bye_sent(self) -> bool:
-        return self._acks_bye is not None
-
     def _on_failure(self, response: Response, now: float) -> None:
         if self.state not in _UNANSWERED:
-            if self.state is UsageState.ENDING and self._acks_bye is None:
+            if self.state is UsageState.ENDING and not self._bye_sent:
                 self._finish(*self._why, now)
             return
         authorization = self._authorize(response, "INVITE", str(self._uri))
@@ -152,12 +147,11 @@ class OutboundUsage(Usage):
             self._provisional_seen = False
             self._invite = self._send_invite(now)
             return
-        self._reject(response.status, response.reason, now, _plain_headers(response))
+        self._reject(response.status, printable(response.reason), now, _plain_headers(response))
 
     def _reject(self, status: int, reason: str, now: float, headers: dict[str, str] | None = None) -> None:
         self._emit(Rejected(status, reason, headers or {}))
-        by = "timeout" if status == 408 else "peer"
-        self._finish("timeout" if by == "timeout" else "peer", f"{status} {reason}".rstrip(), now)
+        self._finish("timeout" if status == 408 else "peer", f"{status} {reason}".rstrip(), now)
 
     # --- dialogs --------------------------------------------------------------------------------------
 
@@ -230,7 +224,7 @@ def _target(text: str) -> SipUri:
         except RemoteProtocolError as error:
             raise LocalProtocolError(f"callee: {error}") from None
     try:
-        uri = SipUri.parse(text if is_uri(text) and not text[:1].isdigit() else f"sip:{text}")
+        uri = SipUri.parse(text if text.lower().startswith(("sip:", "sips:")) else f"sip:{text}")
     except RemoteProtocolError as error:
         raise LocalProtocolError(f"callee: {error}") from None
     transport = (uri.params.get("transport") or "udp").lower()
@@ -247,7 +241,7 @@ def _without_transport(uri: SipUri) -> SipUri:
 
 def _caller(text: str, host: str) -> Address:
     try:
-        if "<" not in text and not text.lower().startswith(("sip:", "sips:", "tel:")):
+        if "<" not in text and not text.lower().startswith(("sip:", "sips:")):
             text = f"sip:{text}" if "@" in text else f"sip:{text}@{host}"
         address = Address.parse(text)
         SipUri.parse(address.uri)
@@ -259,4 +253,4 @@ def _caller(text: str, host: str) -> Address:
 def _plain_headers(response: Response) -> dict[str, str]:
     """The headers that tell the owner why; those of the protocol itself are left out."""
     skip = ("via", "from", "to", "call-id", "cseq", "content-length")
-    return {name: value for name, value in response.headers.fields if name.lower() not in skip}
+    return {name: printable(value) for name, value in response.headers.fields if name.lower() not in skip}

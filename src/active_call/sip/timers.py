@@ -25,7 +25,7 @@ class Timed(Protocol):
 
 
 class Timers:
-    """A queue of deadlines. Changing or dropping one is cheap: outdated entries are skipped when they come up."""
+    """A queue of deadlines. Changing one is cheap: outdated entries are skipped when they come up."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timed]] = []

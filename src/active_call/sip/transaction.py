@@ -6,9 +6,9 @@ A transaction is one request and its responses. Over UDP it is what makes both a
   acknowledged here, again for each repetition, until D. After a 2xx it stays `accepted` until M so that further
   2xx, repeated or from other forks, still find their way up; their ACK is the dialog's business.
 * **Other clients**: repeat (E) until a final response or F; swallow repeated finals until K.
-* **INVITE server**: answers repeated requests with the last response. A failure is repeated (G) until its ACK or H,
-  then further ACKs are swallowed until I. After a 2xx it only absorbs repeated INVITEs until L; the 2xx itself is
-  repeated by the dialog.
+* **INVITE server**: answers repeated requests with the last response. A failure is repeated (G) until its ACK
+  or H, then further ACKs are swallowed until I. After a 2xx it only absorbs repeated INVITEs until L; the 2xx
+  itself is repeated by the dialog.
 * **Other servers**: answer repeated requests until J.
 
 What may happen stands in the tables; a pair that is missing changes nothing and does nothing.
@@ -254,7 +254,10 @@ class Transaction:
 
 
 class ClientTransaction(Transaction):
-    """Our request. `on_response` gets each response that matters, and our own 408 or 503 if none comes (§8.1.3.1)."""
+    """Our request.
+
+    `on_response` gets each response that matters, and a 408 or 503 of our own if none comes (§8.1.3.1).
+    """
 
     def __init__(
         self,
@@ -331,6 +334,8 @@ class ServerTransaction(Transaction):
             layer,
         )
         self.request = request
+        self.on_cancel: Callable[[float], None] | None = None
+        """Who wants to know that the peer takes the request back."""
 
     def __str__(self) -> str:
         return f"{self.request.method} {self.request.call_id} of the peer"

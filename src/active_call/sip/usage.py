@@ -3,8 +3,8 @@
     calling ──1xx──► early ──2xx──► confirmed ──BYE──► ending ──final response──► ended
        └──────────── failure, CANCEL, BYE of the peer ────────────────────────────►┘
 
-`ending` means that we want it over and wait for what the protocol still owes: the answer to our BYE or CANCEL, or
-the ACK without which no BYE may be sent.
+`ending` means that we want it over and wait for what the protocol still owes: the answer to our BYE or CANCEL,
+or the ACK without which no BYE may be sent.
 """
 
 import logging
@@ -19,7 +19,7 @@ from active_call.sip.auth import Credentials, authorize, choose_challenge
 from active_call.sip.body import SDP, sdp_of
 from active_call.sip.dialog import Dialog, DialogId
 from active_call.sip.events import Acknowledged, Ended, InfoReceived, OfferReceived, SipEvent
-from active_call.sip.grammar import is_token, one_line, quote
+from active_call.sip.grammar import is_token, one_line, printable, quote
 from active_call.sip.layer import TransactionLayer
 from active_call.sip.message import Request, Response, make_response
 from active_call.sip.timers import GIVE_UP, T1, T2
@@ -80,6 +80,8 @@ class Usage:
     """One call's signalling, without I/O. `InboundUsage` and `OutboundUsage` add how it starts."""
 
     inbound: bool
+    request: Request
+    """The INVITE that began it."""
 
     def __init__(self, core: Core, call_id: str, peer: tuple[str, int]) -> None:
         self.call_id = call_id
@@ -98,6 +100,7 @@ class Usage:
         self._unacknowledged: _Unacknowledged | None = None
         self._offer: ServerTransaction | None = None
         self._bye_headers: tuple[tuple[str, str], ...] = ()
+        self._bye_sent = False
         self._why: tuple[EndedBy, str] = ("local", "hung up")
 
     # --- commands -------------------------------------------------------------------------------------
@@ -144,7 +147,7 @@ class Usage:
             case "INFO":
                 self._respond(transaction, 200, now)
                 if self.state is not UsageState.ENDED:
-                    self._emit(InfoReceived(request.headers.get("content-type") or "", request.body))
+                    self._emit(InfoReceived(printable(request.headers.get("content-type") or ""), request.body))
             case "OPTIONS":
                 self._respond(transaction, 200, now, headers=(ACCEPT, ALLOW, SUPPORTED))
             case _:
@@ -199,7 +202,13 @@ class Usage:
         if sdp is not None:
             self.remote_sdp = sdp
         self._offer = transaction
+        transaction.on_cancel = self._offer_canceled
         self._emit(OfferReceived(sdp))
+
+    def _offer_canceled(self, now: float) -> None:
+        if self._offer is not None:
+            self._respond(self._offer, 487, now)
+            self._offer = None
 
     def _peer_left(self, request: Request, now: float) -> None:
         """BYE came."""
@@ -207,7 +216,7 @@ class Usage:
         if self.state is UsageState.ENDING:
             self._finish(*self._why, now)
         else:
-            self._finish("peer", f"BYE ({reason})" if reason else "BYE", now)
+            self._finish("peer", printable(f"BYE ({reason})") if reason else "BYE", now)
 
     # --- responses of ours ----------------------------------------------------------------------------
 
@@ -244,6 +253,7 @@ class Usage:
 
     def _send_bye(self, now: float, authorization: tuple[tuple[str, str], ...] = ()) -> None:
         assert self.dialog is not None
+        self._bye_sent = True
         headers = (*self._bye_headers, *authorization, ("User-Agent", self._layer.user_agent))
         request = self.dialog.request("BYE", headers)
         self._layer.request(request, self.dialog.destination(), self._on_bye_response, now)
@@ -353,10 +363,11 @@ class Usage:
         self._emit(Ended(by, reason))
 
 
-_OURS = frozenset(
-    "via from to call-id cseq contact route record-route content-length content-type authorization"
-    " proxy-authorization max-forwards".split()
-)
+_PROTOCOL_HEADERS = """
+via from to call-id cseq contact route record-route content-length content-type max-forwards authorization
+proxy-authorization
+"""
+_OURS = frozenset(_PROTOCOL_HEADERS.split())
 
 
 def checked_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -58,7 +58,7 @@ class Via:
     def response_address(self, source: tuple[str, int]) -> tuple[str, int]:
         """Where the response goes (RFC 3261 §18.2.2, RFC 3581 §4).
 
-        Always the host that sent the request, never a `maddr` that it names: nobody can aim responses at others.
+        Always the host that sent the request, never a `maddr` that it names: nobody aims responses at others.
         """
         return source if "rport" in self.params else (source[0], self.port or DEFAULT_PORT)
 

@@ -51,6 +51,8 @@ class Heard(StrEnum):
 
     IGNORE = auto()
     """Only fillers, or the call is about to end."""
+    NOTE = auto()
+    """Said before the greeting could be heard: the greeting answers it."""
     HOLD = auto()
     """Answer it when the agent has finished."""
     ANSWER = auto()
@@ -77,8 +79,12 @@ class TurnTaking:
         """Silence after which a follow-up is due; None: never."""
         self.thinking = False
         """A reply is being made: no follow-up meanwhile."""
+        self.greeting = False
+        """The reply is the greeting: it does not wait for the caller, nor gives way to a first "hello"."""
         self.farewell = False
         """The agent says its last words: nothing interrupts them."""
+        self.continued = False
+        """The last final text came soon after the one before it."""
         self._fillers = {bare_words(filler) for filler in fillers}
         self._repair_window_ms = repair_window_ms
         self._tracks: dict[str, int] = {}
@@ -87,7 +93,6 @@ class TurnTaking:
         self._speech_end: int | None = None  # of a voice whose words have not come yet
         self._final_at: int | None = None
         self._final_end = 0
-        self._resumed_at: int | None = None
         self._active_at: int | None = None
         self._interrupted = False
 
@@ -107,6 +112,7 @@ class TurnTaking:
         """The agent is about to say something new."""
         self._audible_since = None
         self._interrupted = False
+        self.greeting = False
 
     def track_started(self, track: str, now: int) -> None:
         """Playback is heard from now on."""
@@ -128,8 +134,6 @@ class TurnTaking:
         """The caller's voice has been heard since `start`. True: interrupt now."""
         self._speech_start = start
         self._speech_end = None
-        if self._final_at is not None and start - self._final_at <= self._repair_window_ms:
-            self._resumed_at = start
         self._active_at = now
         return self.check(now)
 
@@ -137,7 +141,7 @@ class TurnTaking:
         """The caller's voice ended."""
         if self._speech_start is None:
             return
-        words_came = self._final_at is not None and self._final_at >= self._speech_start
+        words_came = self._final_at is not None and self._final_at > self._speech_start
         self._speech_end = None if words_came else now
         self._speech_start = None
         self._active_at = now
@@ -147,7 +151,7 @@ class TurnTaking:
         if start < self._final_end or self._is_filler(text):
             return False
         self._active_at = now
-        long_enough = max(end, now if self.caller_speaking else end) - start >= self.option.min_speech_ms
+        long_enough = (now if self.caller_speaking else end) - start >= self.option.min_speech_ms
         by_words = self.option.strategy in (Strategy.BOTH, Strategy.ASR)
         return self._take(by_words and long_enough and now >= self._protected_until(start))
 
@@ -156,10 +160,13 @@ class TurnTaking:
         self._speech_end = None
         filler = self._is_filler(text)
         if not filler:
+            self.continued = self._final_at is not None and start - self._final_at <= self._repair_window_ms
             self._final_at, self._final_end = now, end
         self._active_at = now
         if filler or self.farewell or not text.strip():
             return Heard.IGNORE
+        if self.greeting and self.thinking and (self._audible_since is None or start < self._audible_since):
+            return Heard.NOTE
         if not self.agent_speaking:
             return Heard.INTERRUPT if self.thinking else Heard.ANSWER
         short = end - start < self.option.min_speech_ms
@@ -174,13 +181,9 @@ class TurnTaking:
         due = self._voice_due()
         return self._take(due is not None and now >= due)
 
-    def continues(self, start: int) -> bool:
-        """Whether words spoken since `start` belong to what the caller said before."""
-        return self._final_at is not None and start - self._final_at <= self._repair_window_ms
-
     def floor_taken(self, now: int) -> bool:
         """Whether the agent must not begin to speak."""
-        if self.option.strategy in (Strategy.NONE, Strategy.ASR):
+        if self.greeting or self.option.strategy in (Strategy.NONE, Strategy.ASR):
             return False
         words_coming = self._speech_end is not None and now < self._speech_end + _WORDS_GRACE_MS
         return self.caller_speaking or words_coming

@@ -13,14 +13,29 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from active_call.core.audio import TICK_NS, Pcm
-from active_call.dsp.g711 import ulaw_decode, ulaw_encode
+from active_call.dsp.g711 import G711, MU_LAW
 
 _SO_TIMESTAMPNS = 35
 _ANCILLARY = socket.CMSG_SPACE(16)
 _SILENCE = b"\xff" * 160
 _AUDIBLE_RMS = 120.0
+
+
+_DECODED = G711(1, 256).decode(
+    np.arange(256, dtype=np.uint8)[None], np.array([MU_LAW]), np.empty((1, 256), np.int16)
+)[0]
+
+
+def _encoded(pcm: Pcm) -> bytes:
+    samples: NDArray[np.int16] = np.concatenate((pcm, np.zeros(len(pcm) % 2, np.int16)))[None]
+    return (
+        G711(1, samples.shape[1])
+        .encode(samples, np.array([MU_LAW]), np.empty(samples.shape, np.uint8))[0]
+        .tobytes()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,7 @@ class Packet:
     @property
     def rms(self) -> float:
         """Loudness of a µ-law payload, in 16-bit sample units."""
-        samples = ulaw_decode(np.frombuffer(self.payload, np.uint8)).astype(np.float64)
+        samples = _DECODED[np.frombuffer(self.payload, np.uint8)].astype(np.float64)
         return float(np.sqrt((samples * samples).mean())) if len(samples) else 0.0
 
     @property
@@ -70,7 +85,7 @@ class Probe:
 
     def say(self, pcm_8k: Pcm) -> None:
         """Queue 8 kHz samples; `said` gets an entry when they are all sent."""
-        data = ulaw_encode(pcm_8k).tobytes()
+        data = _encoded(pcm_8k)
         pieces = [data[at : at + 160].ljust(160, b"\xff") for at in range(0, len(data), 160)]
         self._queue.extend((piece, 1 if i == 0 else 0) for i, piece in enumerate(pieces[:-1]))
         self._queue.append((pieces[-1], 2 if len(pieces) > 1 else 3))
@@ -114,8 +129,8 @@ class Probe:
                 return
             except OSError:
                 continue
-            if len(data) < 12:
-                continue
+            if len(data) < 12 or 192 <= data[1] <= 223:
+                continue  # RTCP (RFC 5761 §4), of a call that has the port below
             seconds, nanoseconds = struct.unpack("qq", ancillary[0][2][:16])
             _, kind, sequence, timestamp, _ = struct.unpack_from("!BBHII", data)
             self.packets.append(
@@ -124,9 +139,9 @@ class Probe:
 
     # --- reading the notes ----------------------------------------------------------------------------
 
-    def clock_deviations_ms(self, since_ns: int = 0) -> list[float]:
+    def clock_deviations_ms(self, since_ns: int = 0, until_ns: int = 1 << 63) -> list[float]:
         """Each packet's distance from this lane's own 20 ms grid (the median of all phases)."""
-        packets = [packet for packet in self.packets if packet.time_ns >= since_ns]
+        packets = [packet for packet in self.packets if since_ns <= packet.time_ns <= until_ns]
         if len(packets) < 2:
             return []
         first = packets[0]

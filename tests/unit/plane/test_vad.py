@@ -10,7 +10,6 @@ import pytest
 from active_call.core.audio import Pcm
 from active_call.core.errors import MediaError
 from active_call.lanes.messages import ConfigureVad, SpeechEnded, SpeechStarted, VadKind
-from active_call.plane.silero import SileroModel
 from active_call.plane.vad import VadEngine
 
 Events = list[SpeechStarted | SpeechEnded]
@@ -75,21 +74,6 @@ def onsets(events: Events) -> list[int]:
 
 def ends(events: Events) -> list[int]:
     return [event.end for event in events if isinstance(event, SpeechEnded)]
-
-
-@pytest.mark.parametrize(("rate_hz", "samples"), [(8000, 288), (16_000, 576)])
-def test_a_batch_gives_each_lane_what_it_would_get_alone(rate_hz: int, samples: int) -> None:
-    model = SileroModel()
-    rng = np.random.default_rng(1)
-    windows = (rng.normal(0, 3000, (6, 64, samples)) * rng.random((6, 64, 1))).astype(np.int16)
-    state = np.zeros((2, 64, 128), np.float32)
-    alone = [np.zeros((2, 1, 128), np.float32) for _ in range(64)]
-    for step in windows:
-        batched, state = model.run(step, state, rate_hz)
-        for lane in range(64):
-            single, alone[lane] = model.run(step[lane : lane + 1], alone[lane], rate_hz)
-            np.testing.assert_array_equal(single[0], batched[lane])
-            np.testing.assert_array_equal(alone[lane][:, 0], state[:, lane])
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16_000])

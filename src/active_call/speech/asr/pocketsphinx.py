@@ -1,7 +1,7 @@
 """Speech recognition on this machine by PocketSphinx and its bundled American English model.
 
-Good at telling apart the phrases it is given (`phrases` of the option, `expect`), and at saying that it heard none
-of them. Without phrases it takes dictation: that is poor, slower, and without intermediate results.
+Good at telling apart the phrases it is given (`phrases` of the option, `expect`), and at saying that it heard
+none of them. Without phrases it takes dictation: that is poor, slower, and without intermediate results.
 """
 
 import asyncio
@@ -36,6 +36,10 @@ class _Worker:
     def __init__(self) -> None:
         command = [sys.executable, "-m", "active_call.speech.asr.pocketsphinx_worker"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def ask(self, request: Request) -> Answer:
         """Blocks until the answer. Raises OSError or EOFError if the process died."""
@@ -74,6 +78,11 @@ class WorkerPool:
     def busy(self) -> bool:
         """Whether a request would have to wait."""
         return self._pending >= self.size
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that wait for work."""
+        return [worker.pid for worker in list(self._idle.queue)]
 
     async def ask(self, request: Request) -> Answer:
         """Have a free process decode. Raises ProviderError."""
@@ -129,6 +138,11 @@ class PocketSphinxAsr:
         phrases = option.phrases or []
         self._warn(await self._pool.ask(Request(phrases, b"", final=True)))
         yield UtteranceStream(self._recognize, phrases, partials=True)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that wait for work."""
+        return self._pool.pids
 
     def close(self) -> None:
         """End the processes; for tests, they end with this process anyway."""

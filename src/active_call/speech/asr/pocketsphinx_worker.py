@@ -19,17 +19,14 @@ _LENGTH = struct.Struct("!I")
 _GRAMMARS = 32
 """Compiled grammars kept."""
 _BEAMS = {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80}
-_FILLER = 1e-2
-"""Probability of a garbage phone. Higher: more is rejected, wrongly too; lower: more is accepted, wrongly too."""
-_GARBAGE_SHARE = 0.3
+_FILLER = 0.015
+"""Probability of a garbage phone. The higher, the more is rejected, rightly or wrongly."""
+_GARBAGE_FRAMES, _GARBAGE_SHARE = 8, 0.3
 """Most garbage, measured against the words heard, that a phrase may have around it."""
-_LEAD, _TAIL = ("uh", "um"), ("please", "thanks")
-"""Words that may stand before and after a phrase."""
-_ADDED = 0.02
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_PHONES = (
+_ARPABET = (
     "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
-).split()
+)
 _NOISES = "<s> SIL\n</s> SIL\n<sil> SIL\n[NOISE] +NSN+\n[SPEECH] +SPN+\n"
 
 
@@ -87,7 +84,7 @@ class _Grammar:
 class Recogniser:
     """Two decoders, loaded when first needed: one for grammars, one for dictation.
 
-    Each utterance is normalised by itself (`cmn=batch`), so that one caller never colours the next one's result.
+    Each utterance is normalised by itself (`cmn=batch`), so that no caller colours the next one.
     """
 
     def __init__(self) -> None:
@@ -112,9 +109,9 @@ class Recogniser:
         self._limited.activate_search(grammar.name)
         text, spoken, garbage = _run(self._limited, request.pcm)
         words = text.split()
-        if not words or garbage >= _GARBAGE_SHARE * spoken:
+        if not words or garbage > _GARBAGE_FRAMES + _GARBAGE_SHARE * spoken:
             return Answer(unknown=grammar.unknown)
-        phrase = _phrase(words, grammar.phrases)
+        phrase = grammar.phrases.get(tuple(words), -1)
         if phrase < 0 and request.final:  # the best path did not reach a phrase's end
             return Answer(unknown=grammar.unknown)
         confidence = round(spoken / (spoken + garbage), 3)
@@ -127,7 +124,7 @@ class Recogniser:
             return self._grammars[key]
         if self._limited is None:
             with tempfile.NamedTemporaryFile("w", suffix=".dict") as noises:
-                noises.write(_NOISES + "".join(f"++{phone}++ {phone}\n" for phone in _PHONES))
+                noises.write(_NOISES + "".join(f"++{phone}++ {phone}\n" for phone in _ARPABET.split()))
                 noises.flush()
                 self._limited = _decoder(lm=None, bestpath=False, fdict=noises.name, fillprob=_FILLER, **_BEAMS)
         known: dict[tuple[str, ...], int] = {}
@@ -181,33 +178,19 @@ def _decoder(**settings: Any) -> Any:
     return Decoder(loglevel="FATAL", samprate=16000, cmn="batch", **settings)
 
 
-def _transitions(
-    phrases: Sequence[tuple[str, ...]],
-) -> list[tuple[int, int, float] | tuple[int, int, float, str]]:
-    """Word graph from state 0 to state 1: an optional lead, one phrase, an optional tail."""
-    start, spoken, states = 2, 3, 4
-    arcs: list[tuple[int, int, float] | tuple[int, int, float, str]] = [(0, start, 1.0), (spoken, 1, 1.0)]
-    arcs += [(0, start, _ADDED, word) for word in _LEAD]
-    arcs += [(spoken, 1, _ADDED, word) for word in _TAIL]
+def _transitions(phrases: Sequence[tuple[str, ...]]) -> list[tuple[int, int, float, str]]:
+    """Word graph with one path per phrase from state 0 to state 1."""
+    arcs: list[tuple[int, int, float, str]] = []
+    states = 2
     for phrase in phrases:
-        state = start
+        state = 0
         for index, word in enumerate(phrase):
             last = index == len(phrase) - 1
-            target = spoken if last else states
-            states += 0 if last else 1
-            arcs.append((state, target, 1 / len(phrases) if index == 0 else 1.0, word))
+            target = 1 if last else states
+            states += not last
+            arcs.append((state, target, 1.0 if index else 1 / len(phrases), word))
             state = target
     return arcs
-
-
-def _phrase(words: Sequence[str], phrases: dict[tuple[str, ...], int]) -> int:
-    """The phrase that `words` are, without a lead or tail; -1 = none."""
-    heard = tuple(words)
-    candidates = [heard]
-    if heard[0] in _LEAD:
-        candidates.append(heard[1:])
-    candidates += [words[:-1] for words in list(candidates) if words and words[-1] in _TAIL]
-    return next((phrases[words] for words in candidates if words in phrases), -1)
 
 
 def _run(decoder: Any, pcm: bytes) -> tuple[str, int, int]:

@@ -52,8 +52,8 @@ Recognize = Callable[[Utterance, Sequence[str]], Awaitable[Heard]]
 class UtteranceStream:
     """An AsrStream over a recogniser of whole utterances. The iterating task decodes; nothing else runs.
 
-    With `partials` the unfinished utterance is decoded too, at most five times a second and ever less often as it
-    grows, so that the work stays linear in its length.
+    With `partials` the unfinished utterance is decoded too, at most five times a second and ever less often as
+    it grows, so that the work stays linear in its length.
     """
 
     def __init__(self, recognize: Recognize, phrases: Sequence[str] = (), *, partials: bool = False) -> None:

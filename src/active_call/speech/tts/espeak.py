@@ -10,10 +10,12 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import espeakng_loader
 import numpy as np
 
+from active_call.core.audio import Pcm
 from active_call.core.errors import ProviderError
 from active_call.core.resample import Resampler
 from active_call.speech.providers import TtsChunk
@@ -24,28 +26,22 @@ from active_call.wire.options import TtsOption
 _SYNCHRONOUS, _DONT_EXIT = 2, 0x8000
 _CHARACTERS, _UTF8 = 1, 1
 _RATE, _VOLUME = 1, 2
-_EVENT_END, _EVENT_WORD = 0, 1
 
 _CHUNK_MS = 60
 _WORDS_PER_MINUTE = 175
-_LANGUAGES = {"zh": "cmn", "zh-cn": "cmn", "zh-tw": "cmn", "zh-hk": "yue", "en-us": "en-us", "en": "en-us"}
+_NORMAL_VOLUME = 5
+_LANGUAGES = {
+    "en": "en-us",
+    "en-uk": "en",
+    "en-gb": "en",
+    "zh": "cmn",
+    "zh-cn": "cmn",
+    "zh-tw": "cmn",
+    "zh-hk": "yue",
+}
 _VOICE = re.compile(r"[a-z0-9-]+(\+[a-z0-9_-]+)?", re.IGNORECASE)
 
-
-class _Event(ctypes.Structure):
-    _fields_ = [
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", ctypes.c_char * 8),
-    ]
-
-
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 class _Speech:
@@ -54,30 +50,31 @@ class _Speech:
     def __init__(self, text: str, rate: int) -> None:
         self.text = text
         self.stopped = False
-        self._spoken = 0
         self._resampler = Resampler(rate)
         self._loop = asyncio.get_running_loop()
         self._chunks: asyncio.Queue[TtsChunk | None] = asyncio.Queue()  # bounded by the sentence's length
 
     async def get(self) -> TtsChunk | None:
+        """The next chunk; None at the end."""
         return await self._chunks.get()
 
-    def put(self, samples: bytes, words_until: int) -> None:
-        """Thread: `samples` are spoken, with all words up to text offset `words_until`."""
-        text = self.text[self._spoken : words_until] or None
-        self._spoken = max(self._spoken, words_until)
-        pcm = self._resampler.process(np.frombuffer(samples, np.int16))
-        if len(pcm) or text:
-            self._post(TtsChunk(pcm, text))
+    def put(self, samples: bytes) -> None:
+        """Thread: `samples` are spoken next."""
+        self._post(self._resampler.process(np.frombuffer(samples, np.int16)))
 
     def finish(self) -> None:
         """Thread: the sentence is over, whether or not it succeeded."""
-        self._post(TtsChunk(self._resampler.flush(), self.text[self._spoken :] or None))
+        self._post(self._resampler.flush())
         self._post(None)
 
-    def _post(self, chunk: TtsChunk | None) -> None:
-        if not self.stopped:
+    def _post(self, pcm: Pcm | None) -> None:
+        if self.stopped or (pcm is not None and not len(pcm)):
+            return
+        chunk = None if pcm is None else TtsChunk(pcm, self.text)
+        try:
             self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
+        except RuntimeError:  # the loop is closed: nobody listens any more
+            self.stopped = True
 
 
 class _Engine:
@@ -85,22 +82,22 @@ class _Engine:
 
     def __init__(self) -> None:
         self.thread = ThreadPoolExecutor(1, "espeak")
-        self.rate = 0
+        self._rate = 0
         self._current: _Speech | None = None
         self._callback = _Callback(self._receive)
 
     def start(self) -> int:
         """Load the library once; its sample rate. Raises ProviderError."""
-        if not self.rate:
+        if not self._rate:
             self._library = ctypes.CDLL(espeakng_loader.get_library_path())
             data = str(espeakng_loader.get_data_path())
-            self._voices = Path(data) / "voices" / "!v"
+            self._variants = Path(data) / "voices" / "!v"
             rate = self._library.espeak_Initialize(_SYNCHRONOUS, _CHUNK_MS, data.encode(), _DONT_EXIT)
             if rate <= 0:
                 raise ProviderError("espeak", f"espeak-ng did not start with its data in {data}")
             self._library.espeak_SetSynthCallback(self._callback)
-            self.rate = rate
-        return self.rate
+            self._rate = rate
+        return self._rate
 
     def speak(self, speech: _Speech, option: TtsOption) -> None:
         """Synthesise one sentence into `speech`. Raises ProviderError."""
@@ -110,8 +107,8 @@ class _Engine:
             self._set_voice(option)
             rate = round(_WORDS_PER_MINUTE * (option.speed or 1.0))
             self._library.espeak_SetParameter(_RATE, min(max(rate, 80), 450), 0)
-            volume = 5 if option.volume is None else option.volume
-            self._library.espeak_SetParameter(_VOLUME, volume * 20, 0)
+            volume = _NORMAL_VOLUME if option.volume is None else option.volume
+            self._library.espeak_SetParameter(_VOLUME, 100 * volume // _NORMAL_VOLUME, 0)
             data = speech.text.replace("\0", " ").encode("utf-8", "replace") + b"\0"
             self._current = speech
             status = self._library.espeak_Synth(data, len(data), 0, _CHARACTERS, 0, _UTF8, None, None)
@@ -128,12 +125,10 @@ class _Engine:
         else:
             tag = (option.language or "en").lower().replace("_", "-")
             wanted, candidates = f'voice for language "{option.language}"', [tag, tag.partition("-")[0]]
-        for name in candidates:
-            name = _LANGUAGES.get(name, name)
-            if not _VOICE.fullmatch(name):
-                continue
+        for candidate in candidates:
+            name = _LANGUAGES.get(candidate, candidate)
             variant = name.partition("+")[2]  # the library would take a wrong one silently
-            if variant and not (self._voices / variant).exists():
+            if not _VOICE.fullmatch(name) or (variant and not (self._variants / variant).exists()):
                 continue
             if self._library.espeak_SetVoiceByName(name.encode()) == 0:
                 return
@@ -141,20 +136,13 @@ class _Engine:
             "espeak", f'espeak-ng has no {wanted}; examples: "en-us", "en-gb", "cmn", "en-us+f3"'
         )
 
-    def _receive(
-        self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: "ctypes._Pointer[_Event]"
-    ) -> int:
+    def _receive(self, samples: Any, count: int, _events: int) -> int:
+        """The library's callback; 1 stops it."""
         speech = self._current
         if speech is None or speech.stopped:
             return 1
-        words_until = 0
-        index = 0
-        while events and events[index].type != _EVENT_END:
-            if events[index].type == _EVENT_WORD:
-                words_until = events[index].text_position - 1 + events[index].length
-            index += 1
         if count > 0 and samples:
-            speech.put(ctypes.string_at(samples, count * 2), words_until)
+            speech.put(ctypes.string_at(samples, count * 2))
         return 0
 
 
@@ -165,7 +153,7 @@ class EspeakTts:
     """The voice `espeak`. `speed` 1.0 is 175 words a minute (80 to 450), `volume` 5 the normal loudness."""
 
     async def synthesize(self, text: AsyncIterable[str], option: TtsOption) -> AsyncIterator[TtsChunk]:
-        """Chunks of at most 60 ms; their texts add up to what was given. Raises ProviderError."""
+        """Chunks of 60 ms at most, each with the sentence it is of. Raises ProviderError."""
         loop = asyncio.get_running_loop()
         rate = await loop.run_in_executor(_engine.thread, _engine.start)
         async for sentence in sentences(text):

@@ -1,6 +1,6 @@
 import pytest
 
-from active_call.dsp.quality import mos
+from active_call.core.quality import mos
 
 
 def test_a_perfect_call() -> None:

@@ -1,0 +1,85 @@
+"""From an ended call to its record."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from active_call.call.call import Call
+from active_call.call.reasons import CRASHED
+from active_call.core.quality import mos
+from active_call.media.lane import LaneStatistics
+from active_call.records.cdr import CallRecord, MediaStatistics, RecordedFile
+
+_PACKETISATION_MS = 20.0
+
+
+def record_of(call: Call) -> CallRecord:
+    """Everything worth keeping about `call`, which has ended."""
+    ending = call.ending or CRASHED
+    times = call.times
+    session = call.leg.negotiated
+    return CallRecord(
+        call_type="sip",
+        call_id=call.id,
+        start_time=_moment(times.start),
+        ring_time=_moment(times.ring) if times.ring is not None else None,
+        answer_time=_moment(times.answer) if times.answer is not None else None,
+        end_time=_moment(times.end or times.start),
+        caller=call.caller,
+        callee=call.callee,
+        status_code=ending.status,
+        hangup_reason=ending.record,
+        hangup_by=ending.initiator,
+        hangup_detail=ending.detail or None,
+        error=call.errors[-1] if call.errors else None,
+        option=call.option,
+        codec=session.codec if session is not None else None,
+        media=_media(call.lane.statistics) if call.lane.statistics is not None else None,
+        recorder=_recorded(call),
+        turns=call.turns.turns,
+        extras=dict(call.variables) or None,
+        dump_event_file=str(call.dump_path) if call.dump_path is not None else None,
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _media(counters: LaneStatistics) -> MediaStatistics:
+    expected = counters.packets_received + max(0, counters.lost)
+    unheard = max(0, counters.lost) + counters.late
+    return MediaStatistics(
+        packets_received=counters.packets_received,
+        packets_sent=counters.packets_sent,
+        octets_received=counters.octets_received,
+        octets_sent=counters.octets_sent,
+        lost=counters.lost,
+        late=counters.late,
+        duplicate=counters.duplicate,
+        invalid=counters.invalid,
+        stranger=counters.stranger,
+        concealed=counters.concealed,
+        jitter_ms=counters.jitter_ms,
+        delay_ms=counters.delay_ms,
+        rtt_ms=counters.rtt_ms or None,
+        remote_lost=counters.remote_lost,
+        mos=round(
+            mos(
+                unheard / expected,
+                counters.jitter_ms,
+                counters.delay_ms + counters.rtt_ms / 2 + _PACKETISATION_MS,
+            ),
+            2,
+        )
+        if counters.packets_received
+        else None,
+    )
+
+
+def _recorded(call: Call) -> list[RecordedFile] | None:
+    closed = call.recorded
+    if closed is None or closed.error:
+        return None
+    path = Path(closed.path)
+    size = path.stat().st_size if path.is_file() else 0
+    return [RecordedFile(track_id=call.id, path=closed.path, size=size, extra={"samples": closed.samples})]

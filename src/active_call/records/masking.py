@@ -1,0 +1,31 @@
+"""Keeping secrets out of records and dumps."""
+
+import re
+from typing import Any
+
+MASK = "**********"
+_SECRET = re.compile(
+    r"secret|passw|api_?key|access_?key|private_?key|token|credential|authorization|cookie", re.IGNORECASE
+)
+_INLINE_KEY = re.compile(r"(inline:)[A-Za-z0-9+/=_-]+")
+_AUTHORIZATION = re.compile(r"^((?:proxy-)?authorization\s*:\s*)[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*", re.I | re.M)
+
+
+def mask(value: Any, key: str = "") -> Any:
+    """`value` (plain JSON types) with whatever stands under a telling key, and SRTP keys in SDP, masked."""
+    if isinstance(value, dict):
+        return {name: mask(item, str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [mask(item, key) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if key and _SECRET.search(key):
+        return MASK
+    return mask_text(value) if isinstance(value, str) else value
+
+
+def mask_text(text: str) -> str:
+    """`text` without SRTP keys (RFC 4568 inline:) and without credentials of SIP headers."""
+    if "inline:" in text:
+        text = _INLINE_KEY.sub(rf"\1{MASK}", text)
+    return _AUTHORIZATION.sub(rf"\1{MASK}", text) if "uthorization" in text.lower() else text

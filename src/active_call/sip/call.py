@@ -1,0 +1,184 @@
+"""A SIP call as its owner holds it: commands that act at once, events that go to one listener."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from active_call.core.errors import LocalProtocolError
+from active_call.sip.events import SipEvent
+from active_call.sip.grammar import printable
+from active_call.sip.inbound import InboundUsage
+from active_call.sip.usage import Usage, UsageState
+
+log = logging.getLogger(__name__)
+
+Listener = Callable[[SipEvent], None]
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+# What RFCs define; everything else in an INVITE is handed to the owner by the name it came with.
+_RFC_HEADERS = """
+a accept accept-contact accept-encoding accept-language accept-resource-priority alert-info allow
+allow-events answer-mode authentication-info authorization b c call-id call-info contact content-disposition
+content-encoding content-language content-length content-type cseq d date e error-info event expires f
+feature-caps from geolocation geolocation-error geolocation-routing history-info i identity in-reply-to
+info-package j join k l m max-breadth max-forwards mime-version min-expires min-se o organization
+p-access-network-info p-asserted-identity p-asserted-service p-associated-uri p-called-party-id
+p-charging-function-addresses p-charging-vector p-early-media p-preferred-identity p-preferred-service
+p-visited-network-id path priority priv-answer-mode privacy proxy-authenticate proxy-authorization
+proxy-require r rack reason reason-phrase record-route recv-info refer-sub refer-to referred-by
+reject-contact replaces reply-to request-disposition require resource-priority retry-after route rseq s
+security-client security-server security-verify server service-route session-expires session-id sip-etag
+sip-if-match subject subscription-state supported suppress-if-match t target-dialog timestamp to
+trigger-consent u unsupported user-agent user-to-user v via warning www-authenticate x y
+"""
+_STANDARD = frozenset(_RFC_HEADERS.split())
+
+
+class SipCall:
+    """One INVITE dialog usage, inbound or outbound. Commands that come too late do nothing."""
+
+    def __init__(self, usage: Usage, clock: Callable[[], float], flush: Callable[[], None]) -> None:
+        self._usage = usage
+        self._clock = clock
+        self._flush = flush
+        self._listener: Listener | None = None
+        self._queue: deque[SipEvent] = deque()
+
+    # --- what it is -----------------------------------------------------------------------------------
+
+    @property
+    def inbound(self) -> bool:
+        """Whether the peer called us."""
+        return self._usage.inbound
+
+    @property
+    def state(self) -> UsageState:
+        """Where the call stands."""
+        return self._usage.state
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID."""
+        return printable(self._usage.call_id)
+
+    @property
+    def local_tag(self) -> str:
+        """Our tag; of an outbound call from the start, too."""
+        dialog = self._usage.dialog
+        return dialog.local_tag if dialog is not None else self._usage.request.from_.tag
+
+    @property
+    def remote_tag(self) -> str:
+        """The peer's tag, empty while it has none."""
+        dialog = self._usage.dialog
+        return printable(dialog.remote_tag) if dialog is not None else ""
+
+    @property
+    def dialog_id(self) -> str:
+        """`<Call-ID>-<local tag>-<remote tag>`."""
+        return f"{self.call_id}-{self.local_tag}-{self.remote_tag}"
+
+    @property
+    def caller(self) -> str:
+        """The URI in From."""
+        return printable(self._usage.request.from_.uri)
+
+    @property
+    def callee(self) -> str:
+        """The URI in To."""
+        return printable(self._usage.request.to.uri)
+
+    @property
+    def request_uri(self) -> str:
+        """The URI that the INVITE was sent to."""
+        return printable(self._usage.request.uri)
+
+    @property
+    def remote_sdp(self) -> bytes | None:
+        """The peer's latest description: its offer, or its answer to ours."""
+        return self._usage.remote_sdp
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the INVITE that no RFC defines, named as received; of several the first."""
+        found: dict[str, str] = {}
+        for name, value in self._usage.request.headers.fields:
+            if name.lower() not in _STANDARD:
+                found.setdefault(name, printable(value))
+        return found
+
+    @property
+    def header_lines(self) -> tuple[str, ...]:
+        """All headers of the INVITE, one `Name: value` each."""
+        return tuple(printable(f"{name}: {value}") for name, value in self._usage.request.headers.fields)
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Where the INVITE came from, or goes to."""
+        return self._usage.peer
+
+    # --- events ---------------------------------------------------------------------------------------
+
+    @property
+    def listener(self) -> Listener | None:
+        """Who gets the events; those that came before wait here."""
+        return self._listener
+
+    @listener.setter
+    def listener(self, listener: Listener | None) -> None:
+        self._listener = listener
+        while self._listener is not None and self._queue:
+            self._hand_over(self._queue.popleft())
+
+    def deliver(self, event: SipEvent) -> None:
+        """For the agent: something happened."""
+        if self._listener is None or self._queue:
+            self._queue.append(event)
+        else:
+            self._hand_over(event)
+
+    def _hand_over(self, event: SipEvent) -> None:
+        assert self._listener is not None
+        try:
+            self._listener(event)
+        except Exception:
+            log.exception("- %s: the listener failed on %s", self.call_id, type(event).__name__)
+
+    # --- commands -------------------------------------------------------------------------------------
+
+    def ring(self) -> None:
+        """Inbound: 180."""
+        self._inbound().ring(self._clock())
+        self._flush()
+
+    def progress(self, sdp: bytes) -> None:
+        """Inbound: 183 with our answer."""
+        self._inbound().progress(sdp, self._clock())
+        self._flush()
+
+    def accept(self, sdp: bytes) -> None:
+        """Inbound: 200 with our answer, repeated until its ACK."""
+        self._inbound().accept(sdp, self._clock())
+        self._flush()
+
+    def reject(self, status: int, reason: str, *, headers: Mapping[str, str] = _NONE) -> None:
+        """Inbound: a final failure. Raises LocalProtocolError for a header that can't be set."""
+        self._inbound().reject(status, reason, self._clock(), headers.items())
+        self._flush()
+
+    def hangup(self, *, headers: Mapping[str, str] = _NONE) -> None:
+        """End the call: BYE, CANCEL or 480, whichever fits. Raises LocalProtocolError for a bad header."""
+        self._usage.hangup(self._clock(), headers.items())
+        self._flush()
+
+    def answer_offer(self, sdp: bytes | None, status: int = 200, reason: str = "OK") -> None:
+        """Answer the re-INVITE or UPDATE that `OfferReceived` told of."""
+        self._usage.answer_offer(sdp, status, reason, self._clock())
+        self._flush()
+
+    def _inbound(self) -> InboundUsage:
+        if not isinstance(self._usage, InboundUsage):
+            raise LocalProtocolError("an outbound call is for the peer to answer")
+        return self._usage

@@ -1,0 +1,67 @@
+"""What all providers that speak OpenAI's HTTP API share: where to, with which key, and what an error means."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from pydantic import SecretStr
+
+from active_call.core.errors import ProviderError
+
+if TYPE_CHECKING:  # importing the SDK takes most of a second: only calls that use it pay
+    from openai import AsyncOpenAI
+
+_CONNECT_AND_READ = 30.0
+"""Seconds without a byte before a request fails."""
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], "AsyncOpenAI"]] = (
+    WeakKeyDictionary()
+)
+
+
+def openai_client(endpoint: str | None, key: SecretStr | None) -> "AsyncOpenAI":
+    """The client for `endpoint` or OPENAI_BASE_URL, with `key` or OPENAI_API_KEY; its connections are reused.
+
+    Servers other than OpenAI's need no key. Raises ProviderError if there is none for OpenAI's.
+    """
+    from openai import AsyncOpenAI
+
+    base = endpoint or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+    secret = key.get_secret_value() if key else os.environ.get("OPENAI_API_KEY", "")
+    if not secret and "api.openai.com" in base:
+        raise ProviderError("openai", "no API key: set apiKey or the variable OPENAI_API_KEY")
+    clients = _clients.setdefault(asyncio.get_running_loop(), {})
+    client = clients.get((base, secret))
+    if client is None:
+        client = AsyncOpenAI(base_url=base, api_key=secret or "none", max_retries=0, timeout=_CONNECT_AND_READ)
+        clients[base, secret] = client
+    return client
+
+
+@contextmanager
+def openai_errors(what: str) -> Iterator[None]:
+    """Turn the SDK's errors while doing `what` into ProviderError, which never holds the key."""
+    import httpx
+    from openai import APIConnectionError, APIError, APIStatusError
+
+    try:
+        yield
+    except APIStatusError as error:
+        retryable = error.status_code in (408, 409, 429) or error.status_code >= 500
+        text = f"{what} failed with status {error.status_code}: {_message(error)}"
+        raise ProviderError("openai", text, retryable=retryable) from None
+    except (APIConnectionError, httpx.TransportError) as error:
+        reason = error.__cause__ or error
+        text = f"{what} failed: {str(reason) or type(reason).__name__}"
+        raise ProviderError("openai", text, retryable=True) from None
+    except APIError as error:
+        raise ProviderError("openai", f"{what} failed: {error.message}", retryable=True) from None
+
+
+def _message(error: "Exception") -> str:
+    body = getattr(error, "body", None)
+    message = body.get("message") if isinstance(body, dict) else None
+    return " ".join(str(message or error).split())[:300]

@@ -1,0 +1,61 @@
+"""What the planes say to each other survives the pipe."""
+
+import msgspec
+import pytest
+
+from active_call.lanes.messages import (
+    CloseLane,
+    ConfigureLane,
+    ConfigureVad,
+    DigitReceived,
+    Flushed,
+    LaneClosed,
+    MarkPlayed,
+    OpenLane,
+    PlanePromoted,
+    PlaneReady,
+    PutMark,
+    Quit,
+    SendDigits,
+    SpeechStarted,
+    StartRecording,
+    StopRecording,
+    decode_controls,
+    decode_events,
+    encode_controls,
+    encode_events,
+)
+
+CONTROLS = [
+    OpenLane(1, 2, 3, 4, 5, "c"),
+    ConfigureLane(1, 2, "pcmu", 0, 101, ("127.0.0.1", 4000), None),
+    ConfigureVad(1, 2, "silero"),
+    PutMark(1, 2, 3, 4),
+    SendDigits(1, 2, "1#"),
+    StartRecording(1, 2, "a.wav"),
+    StopRecording(1, 2),
+    CloseLane(1, 2),
+    Quit(),
+]
+EVENTS = [
+    SpeechStarted(1, 2, 3, 4, 0.5),
+    DigitReceived(1, 2, 3, "5", 9),
+    MarkPlayed(1, 2, 3, 4, 5),
+    Flushed(1, 2, 3, 4, 5),
+    LaneClosed(1, 2, 3, True),
+    PlaneReady(99, False),
+    PlanePromoted(99, 1, 3),
+]
+
+
+def test_control_messages_come_back_equal() -> None:
+    assert decode_controls(encode_controls(CONTROLS)) == CONTROLS
+
+
+def test_events_come_back_equal() -> None:
+    assert decode_events(encode_events(EVENTS)) == EVENTS
+
+
+def test_garbage_is_a_decode_error() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_events(b"\x93\x01\x02")
