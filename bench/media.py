@@ -125,8 +125,7 @@ async def _talking(
             task.cancel()
     for probe in probes:
         probe.hang_up()
-    for phone in callers:
-        await phone.hang_up()
+    await asyncio.gather(*(phone.hang_up() for phone in callers))
 
 
 async def _dial(phones: Telephones, target: str, room: asyncio.Semaphore) -> Phone:
@@ -211,7 +210,7 @@ def _figures(
 
 
 def _stalls_note(stalls: Stalls, ticks: int) -> str:
-    return f"of {ticks}; a sleeper: {stalls.over_20_ms} over 20 ms, worst {stalls.worst_ms:.1f} ms"
+    return f"of {ticks}; a sleeper {stalls.over_20_ms}, worst {stalls.worst_ms:.0f} ms"
 
 
 def _lost_from_callers(records: list[dict[str, Any]]) -> Figure:

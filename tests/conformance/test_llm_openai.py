@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from active_call.core.errors import ProviderError
 from active_call.speech.llm.openai import OpenAiLlm
+from active_call.speech.openai_client import openai_client
 from active_call.speech.providers import ChatMessage, LlmOption
 
 KEY = "sk-very-secret-0123456789"
@@ -58,7 +59,7 @@ async def serving(respond: Respond, **option: Any) -> AsyncIterator[tuple[Server
     try:
         yield server, llm, LlmOption(base_url=base_url, api_key=SecretStr(KEY), model="tiny", **option)
     finally:
-        await llm.aclose()
+        await openai_client(base_url.removesuffix("/chat/completions"), SecretStr(KEY)).close()
         listener.close()
         await asyncio.sleep(0.01)
 
@@ -216,7 +217,10 @@ def test_a_refused_connection_is_told() -> None:
     assert run(scenario()).retryable
 
 
-def test_a_missing_key_is_told_unless_the_server_is_ones_own() -> None:
+def test_a_missing_key_is_told_unless_the_server_is_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
     async def scenario() -> None:
         with pytest.raises(ProviderError, match="OPENAI_API_KEY"):
             await anext(OpenAiLlm().stream(MESSAGES, LlmOption()))

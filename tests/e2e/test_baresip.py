@@ -1,5 +1,6 @@
 """A real softphone calls, and is called."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +37,11 @@ def test_baresip_calls_hears_the_greeting_presses_a_key_and_is_hung_up_on(tmp_pa
         phone.command("dial", gateway.uri)
         phone.wait_for("Call established")
         phone.wait_for("incoming rtp")
+        time.sleep(2.0)  # the greeting is being spoken
         phone.command("sndcode", "5")
         phone.wait_for("session closed")
         (record,) = gateway.wait_records(1)
-    assert record["hangupReason"] == "DTMF Hangup"
+    assert record["hangupReason"] == {"other": "DTMF Hangup"}
     assert rms(phone.heard()) > 50
 
 
@@ -47,10 +49,7 @@ def test_the_command_line_calls_baresip_greets_and_hangs_up(tmp_path: Path) -> N
     greeting = (ROOT / "config/playbook/greeting.md").read_text(encoding="utf-8")
     with Baresip(tmp_path / "phone") as phone:
         arguments = ("--call", phone.uri, "--handler", "greeting.md")
-        cdr = '[callrecord]\ntype = "local"\nroot = "./config/cdr"\n'
-        with GatewayProcess(
-            tmp_path / "gw", {"greeting.md": greeting}, config=cdr, arguments=arguments
-        ) as gateway:
+        with GatewayProcess(tmp_path / "gw", {"greeting.md": greeting}, arguments=arguments) as gateway:
             phone.wait_for("Call established")
             phone.wait_for("session closed", timeout=30)
             assert gateway.process.wait(10) == 0

@@ -304,9 +304,9 @@ class MediaTick:
         self._receiving[row], self._sending[row] = message.receiving, message.sending
         self._frames_per_packet[row] = message.ptime_ms // 20 if message.ptime_ms in (20, 40, 60) else 1
         self.outgoing.set_stream(row, self._opened[row].ssrc, message.payload_type)
-        remote = (
-            tuple(message.remote) if message.remote and message.remote[0] not in ("0.0.0.0", "::") else None
-        )
+        remote = message.remote
+        if remote and remote[0] in ("0.0.0.0", "::"):  # an old way to say hold
+            remote = None
         if remote and not _is_numeric(remote[0]):
             log.warning("lane %d: remote address %r is not numeric", row, remote[0])
             remote = None

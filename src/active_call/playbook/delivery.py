@@ -26,6 +26,8 @@ _SLOW_SPEECH = 0.15
 """Seconds per character of slow speech; characters of scripts without spaces take twice that."""
 _TRACK_SLACK = 10.0
 _LONGEST_FILE = 600.0
+_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
+_CLOSERS = "\"')]”’」』）】"
 _HANGUP_GRACE = 1.0
 
 
@@ -130,10 +132,13 @@ class Delivery:
         self._tts(self._open, step)
 
     def _tts(self, segment: Segment, step: _Spoken) -> None:
+        text = step.text
+        if not step.last and not text.rstrip(_CLOSERS).endswith(_SENTENCE_ENDS):
+            text += "\n"  # or the voice would join it to the next piece
         self._hanging_up = step.final and self._farewell and self._auto_hangup()
         self._call.send(
             Tts(
-                text=step.text,
+                text=text,
                 play_id=segment.play_id,
                 streaming=self._streaming,
                 end_of_stream=step.last,

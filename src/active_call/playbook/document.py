@@ -113,6 +113,11 @@ def load_playbook(
         | {f"rule {at + 1}": settings.line((*rules_path, at, "say")) for at in range(len(llm.rules))},
     )
     warnings += scene_warnings + _check_targets(playbook)
+    if playbook.option.asr is None:
+        warnings.append(
+            f'{source}: only keys are heard: the recogniser of this machine knows no "{language}", '
+            "name another as asr.provider"
+        )
     if llm.features:
         warnings.append(
             f'{source}:{settings.line(("llm", "features"))}: "features" is read, but not effective yet'
@@ -201,6 +206,7 @@ def _language(front: FrontMatter, llm: LlmOption, greeting: str | None, scenes: 
 
 def _call_option(front: FrontMatter, language: str, environment: Mapping[str, str]) -> CallOption:
     asr, tts = front.asr or AsrOption(), front.tts or TtsOption()
+    deaf = asr.provider is None and not (asr.language or language).lower().startswith("en")
     asr = asr.model_copy(
         update={"provider": asr.provider or "pocketsphinx", "language": asr.language or language}
     )
@@ -214,7 +220,7 @@ def _call_option(front: FrontMatter, language: str, environment: Mapping[str, st
     if vad.type is None:
         vad = vad.model_copy(update={"type": VAD.type})
     return CallOption(
-        asr=asr,
+        asr=None if deaf else asr,
         tts=tts,
         vad=vad,
         denoise=front.denoise,

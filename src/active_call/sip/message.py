@@ -260,7 +260,10 @@ def parse_message(data: bytes) -> Request | Response:
     """Read one datagram. Raises BadMessage. Header fields are only split here: see `check_request`."""
     head, _, body = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
     text = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").rstrip("\n")
-    fault = "a carriage return stands alone" if "\r" in text else ""
+    fault = ""
+    if "\r" in text:
+        fault = "a carriage return stands alone"
+        text = text.replace("\r", " ")  # what is echoed must not carry it on
     if "\n " in text or "\n\t" in text:
         text = _FOLD.sub(" ", text)
     start, *lines = text.split("\n")

@@ -44,7 +44,6 @@ def openai_client(endpoint: str | None, key: SecretStr | None) -> "AsyncOpenAI":
 @contextmanager
 def openai_errors(what: str) -> Iterator[None]:
     """Turn the SDK's errors while doing `what` into ProviderError, which never holds the key."""
-    import httpx
     from openai import APIConnectionError, APIError, APIStatusError
 
     try:
@@ -53,12 +52,19 @@ def openai_errors(what: str) -> Iterator[None]:
         retryable = error.status_code in (408, 409, 429) or error.status_code >= 500
         text = f"{what} failed with status {error.status_code}: {_message(error)}"
         raise ProviderError("openai", text, retryable=retryable) from None
-    except (APIConnectionError, httpx.TransportError) as error:
-        reason = error.__cause__ or error
-        text = f"{what} failed: {str(reason) or type(reason).__name__}"
-        raise ProviderError("openai", text, retryable=True) from None
+    except APIConnectionError as error:
+        raise _broken(what, error.__cause__ or error) from None
     except APIError as error:
         raise ProviderError("openai", f"{what} failed: {error.message}", retryable=True) from None
+    except Exception as error:
+        # What breaks off in mid-stream the SDK lets through, from whichever HTTP client it was built on.
+        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2"):
+            raise
+        raise _broken(what, error) from None
+
+
+def _broken(what: str, error: BaseException) -> ProviderError:
+    return ProviderError("openai", f"{what} failed: {str(error) or type(error).__name__}", retryable=True)
 
 
 def _message(error: "Exception") -> str:

@@ -135,6 +135,11 @@ class FakeCall:
 
     # --- what tests ask -------------------------------------------------------------------------------
 
+    @property
+    def playing(self) -> bool:
+        """Something is on its way to the caller or being heard."""
+        return self._track is not None
+
     def said(self) -> list[str]:
         """The texts of all tts commands, without empty ones."""
         return [command.text for command in self.sent if isinstance(command, Tts) and command.text]

@@ -82,6 +82,8 @@ class GatewayProcess:
         ]
         if self.default is not None:
             lines += ["[handler]", 'type = "playbook"', f'default = "{self.default}"']
+        if "[callrecord]" not in self.config:
+            lines += ["[callrecord]", 'type = "local"']
         return "\n".join(lines) + "\n"
 
     def _wait_ready(self, began: float) -> None:

@@ -79,7 +79,7 @@ def test_half_a_sample_at_the_end_is_left_out() -> None:
     [
         (b"ID3\x03 some mp3", "not a WAV file"),
         (b"", "not a WAV file"),
-        (wav(1, 16, b"")[:30], "fmt chunk"),
+        (b"RIFF\x20\0\0\0WAVEfmt \x02\0\0\0\1\0data\0\0\0\0", "broken fmt chunk"),
         (wav(1, 16, b"")[:12], "without its fmt chunk"),
         (wav(1, 16, b"")[:48], "without its data chunk"),
         (wav(0x11, 4, bytes(8)), "IMA ADPCM"),

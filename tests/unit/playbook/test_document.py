@@ -33,6 +33,13 @@ def test_a_playbook_without_blocks_runs_on_this_machine() -> None:
     assert option.asr.language == "en"
 
 
+def test_without_a_recogniser_for_the_language_only_keys_are_heard() -> None:
+    playbook = load("greeting: 您好")
+    assert playbook.option.asr is None
+    assert 'knows no "zh", name another' in playbook.warnings[0]
+    assert load("greeting: 您好\nasr: {provider: openai}").option.asr is not None
+
+
 def test_the_language_is_given_or_seen_in_the_texts() -> None:
     assert load("greeting: 您好").language == "zh"
     assert load("llm: {language: zh-CN}").language == "zh"

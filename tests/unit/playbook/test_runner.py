@@ -156,6 +156,11 @@ def test_an_answer_is_spoken_sentence_by_sentence() -> None:
     ]
 
 
+def test_pieces_without_a_full_stop_stay_apart() -> None:
+    call = call_with(PLAIN, FakeLlm("One\nTwo\nThree"), saying("hi"))
+    assert call.said()[1:] == ["One\n", "Two\n", "Three"]
+
+
 def test_an_answer_that_ends_with_a_sentence_is_closed_by_an_empty_piece() -> None:
     call = call_with(PLAIN, FakeLlm("好的。"), saying("hi"))
     assert call.sent[1:] == [

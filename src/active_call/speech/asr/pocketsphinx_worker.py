@@ -19,9 +19,9 @@ _LENGTH = struct.Struct("!I")
 _GRAMMARS = 32
 """Compiled grammars kept."""
 _BEAMS = {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80}
-_FILLER = 0.015
+_FILLER = 0.01
 """Probability of a garbage phone. The higher, the more is rejected, rightly or wrongly."""
-_GARBAGE_FRAMES, _GARBAGE_SHARE = 8, 0.3
+_GARBAGE_SHARE = 0.4
 """Most garbage, measured against the words heard, that a phrase may have around it."""
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _ARPABET = (
@@ -109,7 +109,7 @@ class Recogniser:
         self._limited.activate_search(grammar.name)
         text, spoken, garbage = _run(self._limited, request.pcm)
         words = text.split()
-        if not words or garbage > _GARBAGE_FRAMES + _GARBAGE_SHARE * spoken:
+        if not words or garbage >= _GARBAGE_SHARE * spoken:
             return Answer(unknown=grammar.unknown)
         phrase = grammar.phrases.get(tuple(words), -1)
         if phrase < 0 and request.final:  # the best path did not reach a phrase's end

@@ -4,28 +4,21 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from active_call.core.errors import ProviderError
+from active_call.speech.openai_client import openai_client
 from active_call.speech.providers import ChatMessage, LlmOption
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
 
 DEFAULT_MODEL = "gpt-4-turbo"
 
-_CONNECT_SECONDS = 10.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _PATH = "/chat/completions"
-_NO_KEY = "none"
 _MAX_DETAIL = 200
 
 
 class OpenAiLlm:
-    """One client per server and key, shared by all calls, so that connections stay open."""
-
-    def __init__(self) -> None:
-        self._clients: dict[tuple[str | None, str], AsyncOpenAI] = {}
+    """Streams chat completions. Connections are shared by all calls."""
 
     async def stream(self, messages: Sequence[ChatMessage], option: LlmOption) -> AsyncIterator[str]:
         """The reply, piece by piece; closing the iterator closes the connection.
@@ -33,7 +26,6 @@ class OpenAiLlm:
         `option.timeout` bounds the wait for the first piece and for each next one. Raises ProviderError;
         retryable are lost connections, timeouts, 408, 409, 425, 429 and 5xx.
         """
-        key = option.api_key.get_secret_value() if option.api_key is not None else ""
         request: dict[str, Any] = {
             "model": option.model or DEFAULT_MODEL,
             "messages": [{"role": message.role, "content": message.content} for message in messages],
@@ -44,10 +36,11 @@ class OpenAiLlm:
             request["max_tokens"] = option.max_tokens
         # Loading the SDK takes a second: not every process needs it, and the loop must not wait for it.
         await asyncio.to_thread(import_module, "openai")
-        client = self._client(option.base_url, key)
+        base_url = option.base_url.rstrip("/").removesuffix(_PATH) if option.base_url else None
+        client = openai_client(base_url, option.api_key)
         try:
             async with asyncio.timeout(option.timeout):
-                response = await client.chat.completions.create(**request, stream=True)
+                response = await client.chat.completions.create(**request, stream=True, timeout=option.timeout)
             async with response:
                 chunks = aiter(response)
                 finished = spoke = False
@@ -66,31 +59,10 @@ class OpenAiLlm:
                         "openai", "the server closed the stream without an answer", retryable=True
                     )
         except Exception as error:
-            failure = _failure(error, key, option.timeout)
+            failure = _failure(error, client.api_key, option.timeout)
             if failure is None:
                 raise
             raise failure from None  # the cause may show the request, and with it the key
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        for client in self._clients.values():
-            await client.close()
-        self._clients.clear()
-
-    def _client(self, base_url: str | None, key: str) -> "AsyncOpenAI":
-        if not key and base_url is None:
-            raise ProviderError("openai", "there is no key: set llm.apiKey or OPENAI_API_KEY")
-        client = self._clients.get((base_url, key))
-        if client is None:
-            from openai import AsyncOpenAI, Timeout
-
-            client = self._clients[base_url, key] = AsyncOpenAI(
-                api_key=key or _NO_KEY,
-                base_url=base_url.rstrip("/").removesuffix(_PATH) if base_url is not None else None,
-                timeout=Timeout(None, connect=_CONNECT_SECONDS),
-                max_retries=0,  # the dialogue decides
-            )
-        return client
 
 
 def _failure(error: Exception, key: str, timeout: float) -> ProviderError | None:

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("espeakng_loader", reason="needs the extra: pip install 'active-call[local]'")
 
+# ruff: noqa: E402
 from active_call.core.errors import ProviderError
 from active_call.speech.providers import Tts
 from active_call.speech.tts.espeak import EspeakTts

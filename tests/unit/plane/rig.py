@@ -1,0 +1,169 @@
+"""A MediaTick without sockets: packets are queued, ticks are run one by one."""
+
+from collections import deque
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from active_call.core.audio import Pcm
+from active_call.dsp.rtp import packet
+from active_call.lanes.messages import (
+    ConfigureLane,
+    ConfigureVad,
+    OpenLane,
+    PlaneEvent,
+    RecordingClosed,
+    SpeechEnded,
+    SpeechStarted,
+)
+from active_call.lanes.ring import ring_read, ring_write
+from active_call.lanes.table import Table
+from active_call.plane.peers import Address, Connect
+from active_call.plane.tick import MediaTick, Order
+
+E = TypeVar("E")
+
+REMOTE = ("192.0.2.7", 4000)
+
+
+class FakeVad:
+    """Remembers what it was fed."""
+
+    def __init__(self) -> None:
+        self.fed: list[tuple[list[int], list[int], int]] = []
+
+    def configure(self, row: int, message: ConfigureVad, position: int) -> None:
+        pass
+
+    def remove(self, row: int) -> None:
+        pass
+
+    def feed(self, rows: NDArray[np.int64], audio: Pcm, positions: NDArray[np.int64], tick: int) -> None:
+        assert audio.shape == (len(rows), 160)
+        self.fed.append((rows.tolist(), positions.tolist(), tick))
+
+    def collect(self, tick: int) -> list[SpeechStarted | SpeechEnded]:
+        return []
+
+    def counters(self) -> tuple[int, int]:
+        return 3, 4
+
+
+class FakeRecorder:
+    """Remembers when it was started and stopped."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int, int]] = []
+
+    def start(self, row: int, generation: int, path: str, rate_hz: int, flush_ms: int, position: int) -> None:
+        self.calls.append(("start", row, position))
+
+    def stop(self, row: int, position: int) -> None:
+        self.calls.append(("stop", row, position))
+
+    def advance(self, tick: int) -> None:
+        pass
+
+    def collect(self, tick: int) -> list[RecordingClosed]:
+        return []
+
+
+class Rig:
+    """One process's tick over a table; `take_over` makes the next process."""
+
+    def __init__(self, table: Table | None = None, *, active: bool = True) -> None:
+        self.table = table or Table.create(1024, epoch_ns=0, wall_ns=1_700_000_000_000_000_000)
+        self.vad = FakeVad()
+        self.recorder = FakeRecorder()
+        self.media = MediaTick(self.table, self.vad, self.recorder, active=active)
+        self.waiting: dict[int, deque[tuple[bytes, Address | None]]] = {}
+        self.events: list[PlaneEvent] = []
+        self.orders: list[Order] = []
+
+    def open(self, row: int = 0, **settings: object) -> None:
+        """A fresh lane, configured, and connected to REMOTE unless latching is tried out."""
+        self.table.opened_tick[row] = -1
+        self.table.play_write[row] = self.table.play_read[row] = self.table.play_flush[row] = 0
+        self.table.generation[row] += 1
+        self.tell(row, **settings)
+
+    def tell(self, row: int = 0, **settings: object) -> None:
+        """What the control plane says (again) about an open lane."""
+        generation = int(self.table.generation[row])
+        self.media.apply(OpenLane(row, generation, 500 + row, 65_530, 2**32 - 800, "cname"))
+        self.configure(row, **settings)
+
+    def configure(self, row: int = 0, **settings: object) -> None:
+        fields: dict[str, object] = {"codec": "pcmu", "payload_type": 0, "dtmf_payload_type": 101}
+        fields |= {"remote": REMOTE, "remote_rtcp": None, "latching": False} | settings
+        generation = int(self.table.generation[row])
+        self.media.apply(ConfigureLane(row, generation, **fields))  # type: ignore[arg-type]
+
+    def arrive(self, data: bytes, row: int = 0, source: Address | None = None) -> None:
+        self.waiting.setdefault(row, deque()).append((data, source))
+
+    def say(self, number: int, codes: bytes, row: int = 0, *, ssrc: int = 9, frame: int = 160) -> None:
+        """Packet `number` of a peer's stream, with timestamps to match."""
+        self.arrive(packet(0, number, number * frame, ssrc, codes), row)
+
+    def tick(self) -> dict[int, bytes]:
+        """Run the next tick. Returns the packets sent by row."""
+        self.prepare()
+        return self.finish()
+
+    def prepare(self) -> None:
+        media, tick = self.media, self.media.next_tick
+        while any(self.waiting.values()):
+            rows = [row for row, queue in self.waiting.items() if queue]
+            lengths, sources = [], {}
+            for index, row in enumerate(rows):
+                data, source = self.waiting[row].popleft()
+                media.incoming.views[index][: len(data)] = data
+                lengths.append(len(data))
+                if source:
+                    sources[index] = source
+            media.receive(tick, np.array(rows), np.array(lengths), sources)
+            self.orders += media.take_orders()
+        media.prepare(tick)
+
+    def finish(self) -> dict[int, bytes]:
+        media = self.media
+        media.settle()
+        media.commit()
+        sent = {row: bytes(media.views.get(row) or media.outgoing.views[row]) for row in media.rows}
+        media.finish()
+        self.orders += media.take_orders()
+        self.events += media.take_events()
+        return sent
+
+    def ticks(self, count: int) -> list[dict[int, bytes]]:
+        return [self.tick() for _ in range(count)]
+
+    def play(self, samples: Pcm, row: int = 0) -> None:
+        ring_write(self.table.playback[row], int(self.table.play_write[row]), samples)
+        self.table.play_write[row] += len(samples)
+
+    def flush(self, fade: int = 320, row: int = 0) -> None:
+        self.table.flush_fade[row] = fade
+        self.table.play_flush[row] = self.table.play_write[row]
+
+    def sent(self, ticks: int, row: int = 0) -> Pcm:
+        """What the `sent` ring has of the last `ticks` ticks."""
+        return ring_read(self.table.sent[row], int(self.table.position[row]) - 320 * ticks, 320 * ticks)
+
+    def heard(self, ticks: int, row: int = 0) -> Pcm:
+        return ring_read(self.table.received[row], int(self.table.position[row]) - 320 * ticks, 320 * ticks)
+
+    @property
+    def connects(self) -> list[Address | None]:
+        """Where sockets were to be connected to, in order."""
+        return [order.address for order in self.orders if isinstance(order, Connect)]
+
+    def told(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def numbers(data: bytes) -> tuple[int, int]:
+    """Sequence number and timestamp of a packet."""
+    return int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:8], "big")

@@ -1,0 +1,87 @@
+"""The playbooks that come with the product: they load without a complaint, and lead their dialogues."""
+
+from pathlib import Path
+
+import pytest
+
+from active_call.playbook.document import Playbook, read_playbook
+from active_call.playbook.runner import PlaybookDialogue
+from active_call.speech.llm.scripted import ScriptedLlm
+from active_call.testing.clock import run
+from active_call.testing.fakecall import FakeCall
+
+FOLDER = Path(__file__).parents[3] / "config" / "playbook"
+NAMES = sorted(path.name for path in FOLDER.glob("*.md"))
+
+
+def shipped(name: str) -> Playbook:
+    return read_playbook(FOLDER / name, environment={}, variables={})
+
+
+def talk(name: str, *said: str) -> FakeCall:
+    """A call where the caller waits for the agent to finish, then says or (a digit) presses the next thing."""
+    calls: list[FakeCall] = []
+
+    async def main() -> None:
+        import asyncio
+
+        async with asyncio.TaskGroup() as tasks:
+            call = FakeCall(tasks, PlaybookDialogue(shipped(name), llm=ScriptedLlm()))
+            calls.append(call)
+            await asyncio.sleep(0)
+            call.answer()
+            for text in said:
+                await asyncio.sleep(0.2)
+                while call.playing:
+                    await asyncio.sleep(0.1)
+                call.key(text) if text.isdigit() else call.words(text)
+            await asyncio.sleep(200)
+            call.end()
+
+    run(main())
+    return calls[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_run_without_a_key(name: str) -> None:
+    playbook = shipped(name)
+    assert playbook.llm.provider == "scripted"
+    assert playbook.option.tts is not None
+    assert playbook.option.tts.provider == "espeak"
+    warnings = [warning for warning in playbook.warnings if "only keys are heard" not in warning]
+    assert warnings == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nobody_is_left_in_silence(name: str) -> None:
+    call = talk(name)
+    assert call.ended_at is not None
+    assert call.ended_at < 100_000
+    assert call.errors() == []
+
+
+def test_greeting_greets_and_hangs_up() -> None:
+    call = talk("greeting.md")
+    assert call.said() == ["Hello! This is a friendly greeting from active call. Have a nice day. Goodbye!"]
+    assert call.ended_at == 100 + len(call.said()[0]) * 50
+
+
+def test_demo_books_a_table() -> None:
+    call = talk("demo.md", "book a table", "four people", "eight o'clock", "yes please")
+    assert " ".join(text for speaker, text in call.history()[1:] if speaker == "assistant") == (
+        "Gladly. For how many people? Four people. At what time? A table for four at eight o'clock. Is that right? "
+        "Your table for four is booked for eight o'clock. We look forward to seeing you. Goodbye!"
+    )
+    assert call.errors() == []
+
+
+def test_demo_takes_keys() -> None:
+    call = talk("demo.md", "1", "no thank you")
+    assert "We are open every day but Monday" in call.said()[1]
+    assert call.said()[-1] == "Goodbye, then!"
+    assert talk("demo.md", "9").sent[-1].command == "hangup"
+
+
+def test_chinese_takes_keys() -> None:
+    call = talk("chinese.md", "2", "0")
+    assert call.said()[-1] == "再见！" or call.said()[-1] == "谢谢您的来电，再见！"

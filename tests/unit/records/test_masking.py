@@ -1,0 +1,28 @@
+import pytest
+
+from active_call.records.masking import MASK, mask, mask_text
+
+
+@pytest.mark.parametrize(
+    "key", ["secretKey", "secret_id", "apiKey", "api_key", "password", "Authorization", "accessKey", "token"]
+)
+def test_telling_keys_are_masked_at_any_depth(key: str) -> None:
+    assert mask({"a": [{key: "hush", "b": 1}]}) == {"a": [{key: MASK, "b": 1}]}
+
+
+def test_absent_secrets_stay_absent() -> None:
+    assert mask({"password": None}) == {"password": None}
+
+
+def test_everything_under_a_telling_key_is_masked() -> None:
+    assert mask({"secrets": ["one", "two"]}) == {"secrets": [MASK, MASK]}
+
+
+def test_srtp_keys_leave_sdp() -> None:
+    line = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abcDEF+/0123=|2^20"
+    assert mask({"sdp": line}) == {"sdp": f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{MASK}|2^20"}
+
+
+def test_credentials_leave_sip_headers_folded_or_not() -> None:
+    message = "INVITE sip:a SIP/2.0\r\nProxy-Authorization: Digest\r\n response=xyz\r\nTo: b\r\n\r\n"
+    assert mask_text(message) == f"INVITE sip:a SIP/2.0\r\nProxy-Authorization: {MASK}\r\nTo: b\r\n\r\n"
