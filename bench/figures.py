@@ -51,7 +51,7 @@ def spread(
     if not len(values):
         raise ValueError(f"{name}: nothing was measured")
     found = {f"p{p}": float(np.percentile(values, p)) for p in percentiles}
-    return Figure(name, unit, found, f"p{limited}", limit, note or f"of {len(values)}")
+    return Figure(name, unit, found, f"p{limited}" if limited else "", limit, note or f"of {len(values)}")
 
 
 def show(results: dict[str, list[Figure]], console: Console) -> None:

@@ -18,33 +18,37 @@ from bench.measure import (
 
 CALLS = 10
 TURNS = 20
-PLAYBOOK = playbook(greeting="hello", vad=SILERO, rules=[{"say": "a" * 15}])
+_DETECTORS = {
+    "energy": "the gateway itself",
+    "silero": "with the time that the model goes on hearing speech",
+}
 
 
 async def run(options: Options, tell: Tell) -> list[Figure]:
-    """Recogniser, model and voice take no time; jitter buffer, detection and clock do."""
+    """Recogniser, model and voice take no time; jitter buffer, clock and detection do."""
+    figures = []
+    for detector, note in _DETECTORS.items():
+        values = await _measure(detector, options.times(TURNS))
+        tell(f"{len(values)} turns with {detector}")
+        overheads = [value - SILENCE_PADDING_MS for value in values if value >= 0]
+        name = f"turn with {detector}, beyond silencePadding"
+        figures.append(spread(name, overheads, "ms", (50, 95), limited=95, limit=120.0, note=note))
+        early = len(values) - len(overheads)
+        figures.append(
+            one("… replies before the caller had finished", early, "", limit=0, note=f"of {len(values)}")
+        )
+    return figures
+
+
+async def _measure(detector: str, turns: int) -> list[float]:
     pcm = await telephone_speech(0.9)
-    turns = options.times(TURNS)
+    text = playbook(greeting="hello", vad={**SILERO, "type": detector}, rules=[{"say": "a" * 15}])
     async with (
-        gateway_with_phones(PLAYBOOK) as (gateway, phones),
+        gateway_with_phones(text) as (gateway, phones),
         probe_calls(phones, gateway.uri, CALLS) as calls,
     ):
         found = await asyncio.gather(*(_turns(call, pcm, turns, at / CALLS) for at, call in enumerate(calls)))
-    values = [value for values in found for value in values]
-    early = [value for value in values if value < 0]
-    tell(f"{len(values)} turns")
-    return [
-        spread(
-            "turn, beyond silencePadding",
-            [value - SILENCE_PADDING_MS for value in values if value >= 0],
-            "ms",
-            (50, 95),
-            limited=95,
-            limit=120.0,
-            note=f"silencePadding {SILENCE_PADDING_MS} ms, {len(values)} turns",
-        ),
-        one("replies before the caller had finished", len(early), "", limit=0, note=f"of {len(values)}"),
-    ]
+    return [value for values in found for value in values]
 
 
 async def _turns(call: ProbeCall, pcm: Pcm, count: int, start: float) -> list[float]:

@@ -102,7 +102,7 @@ class LaneSockets:
             return
         self._rotate_samples(tick)
         media, receivers, row_of = self._media, self._receivers, self._row_of
-        views = media.incoming.views
+        views = media.reception.incoming.views
         taken: set[int] | None = None
         for _ in range(_MAX_ROUNDS):
             ready = [fd for fd, _ in self._rtp_poll.poll(0, len(views))]
@@ -126,7 +126,7 @@ class LaneSockets:
             if self._arrived:
                 arrived = np.zeros(len(ready), np.int64)
                 arrived[list(self._arrived)] = list(self._arrived.values())
-            muxed = media.receive(tick, rows, np.array(lengths, np.int64), self._sources, arrived)
+            muxed = media.reception.receive(tick, rows, np.array(lengths, np.int64), self._sources, arrived)
             for row, data in muxed:
                 media.receive_rtcp(tick, row, data, wall_ns())
             for order in media.take_orders():
@@ -147,9 +147,9 @@ class LaneSockets:
 
     def send(self) -> None:
         """Send the packets of a committed tick."""
-        media, senders, views = self._media, self._senders, self._media.outgoing.views
-        special = media.views
-        rows = iter(media.rows)
+        transmission, senders = self._media.transmission, self._senders
+        views, special = transmission.packets.views, transmission.views
+        rows = iter(transmission.rows)
         row = -1
         while True:
             try:

@@ -118,6 +118,7 @@ class Delivery:
             else:
                 await self._perform(step)
         self._close(final=True)
+        self._reply.sent = True
         await self._played()
         if self._hanging_up:
             await asyncio.sleep(_HANGUP_GRACE)  # The call ends by itself, unless its track got lost.

@@ -18,8 +18,8 @@ from active_call.speech.providers import LlmOption
 from active_call.wire.model import Model
 from active_call.wire.options import AsrOption, CallOption, TtsOption, VadOption
 
-VAD = VadOption(type="silero", speech_padding=200, silence_padding=600)
-"""Without a `vad` block: a voice is told after 200 ms, and an utterance ends with 600 ms of silence."""
+VAD = VadOption(type="silero", speech_padding=200, silence_padding=500)
+"""Without a `vad` block: a voice is told after 200 ms, and an utterance ends with 500 ms of silence."""
 
 _FALLBACK = {
     "en": "Sorry, something went wrong here. Please say that again.",

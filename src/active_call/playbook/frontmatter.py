@@ -89,7 +89,7 @@ class Settings:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = first_line + mark.line if mark else first_line
-            hint = '; quote values that start with {{: "{{ name }}"' if "{{" in text else ""
+            hint = '; put texts with { } [ ] , : ? or # in "quotes"'
             raise PlaybookError(
                 f"the YAML is broken: {error.problem}{hint}", source=source, line=line
             ) from error

@@ -67,7 +67,8 @@ class Reply:
     id: str
     raw: str = ""
     segments: list[Segment] = field(default_factory=list)
-    complete: bool = False
+    sent: bool = False
+    """All of it was handed over to be played."""
     interrupted: bool = False
     recorded: bool = False
 
@@ -75,6 +76,11 @@ class Reply:
     def playing(self) -> bool:
         """Some of it is not played to its end yet."""
         return any(not segment.ended for segment in self.segments)
+
+    @property
+    def complete(self) -> bool:
+        """It was played to its end."""
+        return self.sent and not self.playing
 
     def heard(self) -> str:
         """The words that were heard, or will be unless the reply is interrupted."""

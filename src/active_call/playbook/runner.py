@@ -279,7 +279,6 @@ class PlaybookDialogue:
         self._unanswered.clear()
         async with aclosing(text(reply)) as chunks:
             await delivery.run(chunks, before)
-        reply.complete = True
         self._inbox.put(_TurnEnded(reply))
 
     async def _greet(self, reply: Reply, greeting: str) -> AsyncGenerator[str, None]:
@@ -378,12 +377,13 @@ class PlaybookDialogue:
         playing = reply is not None and reply.playing
         if playing or self._turn.agent_speaking:
             self._call.send(Interrupt(fade_out_ms=self._turn.option.volume_fade_ms))
-        if reply is None or reply.complete:
+        if reply is None:
             return
-        reply.interrupted = True
-        self._record(self._cut)
-        self._cut = reply
-        self._settled.clear()
+        if not reply.complete:
+            reply.interrupted = True
+            self._record(self._cut)
+            self._cut = reply
+            self._settled.clear()
         if not playing:
             self._record(reply)
 

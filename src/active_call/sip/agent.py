@@ -122,7 +122,7 @@ class SipAgent:
         if self._config.external_ip:
             return self._config.external_ip
         bound = self._transport.address[0] if self._transport is not None else self._config.host
-        if bound and not ipaddress.ip_address(bound).is_unspecified:
+        if _is_address(bound) and not ipaddress.ip_address(bound).is_unspecified:
             return bound
         peer = self._peer_address(peer)
         host = self._routes.get(peer)

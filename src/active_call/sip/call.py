@@ -164,12 +164,12 @@ class SipCall:
         self._flush()
 
     def reject(self, status: int, reason: str, *, headers: Mapping[str, str] = _NONE) -> None:
-        """Inbound: a final failure. Raises LocalProtocolError for a header that can't be set."""
+        """Inbound: a final failure. Headers that can't be set are left out and logged."""
         self._inbound().reject(status, reason, self._clock(), headers.items())
         self._flush()
 
     def hangup(self, *, headers: Mapping[str, str] = _NONE) -> None:
-        """End the call: BYE, CANCEL or 480, whichever fits. Raises LocalProtocolError for a bad header."""
+        """End the call: BYE, CANCEL or 480, as fits. Headers that can't be set are left out and logged."""
         self._usage.hangup(self._clock(), headers.items())
         self._flush()
 

@@ -8,7 +8,7 @@ from active_call.sip.layer import log
 from active_call.sip.message import Request
 from active_call.sip.transaction import ServerTransaction
 from active_call.sip.uri import SipUri
-from active_call.sip.usage import SUPPORTED, Core, Usage, UsageState, checked_headers
+from active_call.sip.usage import SUPPORTED, Core, Usage, UsageState, usable_headers
 
 _UNANSWERED = (UsageState.CALLING, UsageState.EARLY)
 
@@ -61,7 +61,7 @@ class InboundUsage(Usage):
     def reject(self, status: int, reason: str, now: float, headers: Iterable[tuple[str, str]] = ()) -> None:
         """A final failure."""
         if self.state in _UNANSWERED:
-            fields = checked_headers(headers)
+            fields = usable_headers(headers)
             self._respond(self._invite, status, now, reason=reason, headers=fields)
             self._finish("local", f"rejected with {status} {reason}".rstrip(), now)
 

@@ -14,7 +14,7 @@ from active_call.sip.message import Headers, Request, Response
 from active_call.sip.timers import GIVE_UP
 from active_call.sip.transaction import ClientTransaction
 from active_call.sip.uri import SipUri
-from active_call.sip.usage import ALLOW, SUPPORTED, Core, Usage, UsageState, checked_headers
+from active_call.sip.usage import ALLOW, SUPPORTED, Core, Usage, UsageState, checked_headers, usable_headers
 
 NO_ANSWER = 180.0
 """Timer C's value: a callee that has not said anything for so long is given up on."""
@@ -187,7 +187,7 @@ class OutboundUsage(Usage):
         if self.state not in _UNANSWERED:
             super().hangup(now, headers)
             return
-        self._bye_headers = checked_headers(headers)
+        self._bye_headers = usable_headers(headers)
         self._give_up(now)
 
     def _give_up(self, now: float) -> None:

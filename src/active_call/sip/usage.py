@@ -109,7 +109,7 @@ class Usage:
         """End the call in the way that fits its state; harmless if it is over."""
         if self.state is not UsageState.CONFIRMED:
             return
-        self._bye_headers = checked_headers(headers)
+        self._bye_headers = usable_headers(headers)
         self._set_state(UsageState.ENDING)
         if self._unacknowledged is None:
             self._send_bye(now)
@@ -375,11 +375,23 @@ def checked_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str]
 
     Raises LocalProtocolError naming the header.
     """
-    fields = []
+    return tuple(_checked(name, value) for name, value in headers)
+
+
+def usable_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The same for the end of a call, which no header may prevent: the bad ones are left out and logged."""
+    usable = []
     for name, value in headers:
-        if not is_token(name):
-            raise LocalProtocolError(f"{name!r} is no name for a SIP header")
-        if name.lower() in _OURS:
-            raise LocalProtocolError(f"the SIP header {name} can't be set")
-        fields.append((name, one_line(str(value))))
-    return tuple(fields)
+        try:
+            usable.append(_checked(name, value))
+        except LocalProtocolError as error:
+            log.warning("- left out: %s", error)
+    return tuple(usable)
+
+
+def _checked(name: str, value: str) -> tuple[str, str]:
+    if not is_token(name):
+        raise LocalProtocolError(f"{name!r} is no name for a SIP header")
+    if name.lower() in _OURS:
+        raise LocalProtocolError(f"the SIP header {name} can't be set")
+    return (name, one_line(str(value)))

@@ -1,4 +1,4 @@
-"""A network of sans-IO endpoints in virtual time that loses, repeats, delays and reorders by a seeded generator."""
+"""A network of sans-IO endpoints in virtual time; it loses, repeats, delays and reorders by a seed."""
 
 import heapq
 import random

@@ -31,11 +31,8 @@ _DECODED = G711(1, 256).decode(
 
 def _encoded(pcm: Pcm) -> bytes:
     samples: NDArray[np.int16] = np.concatenate((pcm, np.zeros(len(pcm) % 2, np.int16)))[None]
-    return (
-        G711(1, samples.shape[1])
-        .encode(samples, np.array([MU_LAW]), np.empty(samples.shape, np.uint8))[0]
-        .tobytes()
-    )
+    codes = G711(1, samples.shape[1]).encode(samples, np.array([MU_LAW]), np.empty(samples.shape, np.uint8))
+    return codes.tobytes()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ RATES = [8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000]
 
 
 def tone(hz: float, rate: int, seconds: float = 0.5) -> Pcm:
-    return np.rint(10_000 * np.sin(2 * np.pi * hz * np.arange(int(rate * seconds)) / rate)).astype(np.int16)
+    samples: Pcm = np.rint(10_000 * np.sin(2 * np.pi * hz * np.arange(int(rate * seconds)) / rate)).astype(
+        np.int16
+    )
+    return samples
 
 
 def level(pcm: Pcm) -> float:

@@ -7,7 +7,8 @@ from active_call.dsp.resample import Downsampler, Upsampler
 
 def tone(hz: float, rate: int, seconds: float = 0.4) -> Pcm:
     time = np.arange(int(rate * seconds)) / rate
-    return np.rint(10_000 * np.sin(2 * np.pi * hz * time)).astype(np.int16)
+    samples: Pcm = np.rint(10_000 * np.sin(2 * np.pi * hz * time)).astype(np.int16)
+    return samples
 
 
 def up(narrow: Pcm, rows: int = 1) -> Pcm:

@@ -40,7 +40,9 @@ def test_sources_extension_and_padding_are_skipped() -> None:
 
 
 def test_what_is_no_rtp_is_invalid() -> None:
-    fields, _ = parse(b"", b"\x80" * 11, header(0x40) + PAYLOAD, header(0x8F) + bytes(8), header(0x90) + b"\0\0\xff\xff")
+    fields, _ = parse(
+        b"", b"\x80" * 11, header(0x40) + PAYLOAD, header(0x8F) + bytes(8), header(0x90) + b"\0\0\xff\xff"
+    )
     assert not fields.valid.any()
 
 

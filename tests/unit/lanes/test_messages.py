@@ -7,11 +7,13 @@ from active_call.lanes.messages import (
     CloseLane,
     ConfigureLane,
     ConfigureVad,
+    ControlMessage,
     DigitReceived,
     Flushed,
     LaneClosed,
     MarkPlayed,
     OpenLane,
+    PlaneEvent,
     PlanePromoted,
     PlaneReady,
     PutMark,
@@ -26,7 +28,7 @@ from active_call.lanes.messages import (
     encode_events,
 )
 
-CONTROLS = [
+CONTROLS: list[ControlMessage] = [
     OpenLane(1, 2, 3, 4, 5, "c"),
     ConfigureLane(1, 2, "pcmu", 0, 101, ("127.0.0.1", 4000), None),
     ConfigureVad(1, 2, "silero"),
@@ -37,7 +39,7 @@ CONTROLS = [
     CloseLane(1, 2),
     Quit(),
 ]
-EVENTS = [
+EVENTS: list[PlaneEvent] = [
     SpeechStarted(1, 2, 3, 4, 0.5),
     DigitReceived(1, 2, 3, "5", 9),
     MarkPlayed(1, 2, 3, 4, 5),

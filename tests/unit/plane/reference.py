@@ -14,7 +14,8 @@ def _taps() -> NDArray[np.float64]:
     time = np.arange(24) - 11.5
     window = np.i0(5.2 * np.sqrt(1 - (time / 12) ** 2)) / np.i0(5.2)
     taps = np.sinc(time) * window
-    return taps / taps.sum()
+    normalised: NDArray[np.float64] = taps / taps.sum()
+    return normalised
 
 
 class ReferenceLane:
@@ -81,12 +82,12 @@ class ReferenceLane:
             0.5 * even[i + 12] + 0.5 * sum(odd[i + k] * self._taps[k] for k in range(24)) for i in range(160)
         ]
         self._played = self._played[-46:]
-        codes = np.empty((1, 160), np.uint8)
+        codes = np.full(160, SILENCE[self.law], np.uint8)
         if quiet:
-            codes[:] = SILENCE[self.law]
-            return codes[0]
+            return codes
         samples = np.clip(np.rint(narrow), -32_768, 32_767).astype(np.int16)[None]
-        return G711(1, 160).encode(samples, np.array([self.law]), codes)[0]
+        G711(1, 160).encode(samples, np.array([self.law]), codes[None])
+        return codes
 
     def _next_heard(self) -> Pcm:
         codes = self._packets.pop(self._tick, None)

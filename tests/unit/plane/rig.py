@@ -119,11 +119,11 @@ class Rig:
             lengths, sources = [], {}
             for index, row in enumerate(rows):
                 data, source = self.waiting[row].popleft()
-                media.incoming.views[index][: len(data)] = data
+                media.reception.incoming.views[index][: len(data)] = data
                 lengths.append(len(data))
                 if source:
                     sources[index] = source
-            media.receive(tick, np.array(rows), np.array(lengths), sources)
+            media.reception.receive(tick, np.array(rows), np.array(lengths), sources)
             self.orders += media.take_orders()
         media.prepare(tick)
 
@@ -131,7 +131,8 @@ class Rig:
         media = self.media
         media.settle()
         media.commit()
-        sent = {row: bytes(media.views.get(row) or media.outgoing.views[row]) for row in media.rows}
+        out = media.transmission
+        sent = {row: bytes(out.views.get(row) or out.packets.views[row]) for row in out.rows}
         media.finish()
         self.orders += media.take_orders()
         self.events += media.take_events()
@@ -167,3 +168,14 @@ class Rig:
 def numbers(data: bytes) -> tuple[int, int]:
     """Sequence number and timestamp of a packet."""
     return int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:8], "big")
+
+
+def tone(ticks: int) -> Pcm:
+    """A steady tone of so many ticks."""
+    samples: Pcm = (9000 * np.sin(np.arange(320 * ticks) * 0.1)).astype(np.int16)
+    return samples
+
+
+def speech(number: int) -> bytes:
+    """20 ms of G.711 codes, different for each number."""
+    return bytes((number * 7 + i) % 256 for i in range(160))

@@ -28,7 +28,7 @@ def test_a_playbook_without_blocks_runs_on_this_machine() -> None:
         "pocketsphinx",
     )
     assert option.vad is not None
-    assert (option.vad.type, option.vad.silence_padding) == ("silero", 600)
+    assert (option.vad.type, option.vad.silence_padding) == ("silero", 500)
     assert option.asr is not None
     assert option.asr.language == "en"
 

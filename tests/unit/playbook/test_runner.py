@@ -286,6 +286,26 @@ def test_tags_that_have_no_effect_yet_are_an_error_but_not_spoken() -> None:
     assert call.errors() == [("playbook", "<http> is not supported yet")]
 
 
+def test_words_right_at_the_end_of_an_answer_do_not_interrupt_it() -> None:
+    async def script(call: FakeCall) -> None:
+        await asyncio.sleep(4)
+        call.words("hi")
+        while not call.playing:
+            await asyncio.sleep(0)
+        while call.playing:
+            await asyncio.sleep(0.05)
+        call.words("and")
+        await asyncio.sleep(4)
+
+    call = call_with(PLAIN, FakeLlm("Yes. ", "No."), script)
+    assert call.history()[1:] == [
+        ("user", "hi"),
+        ("user", "and"),  # published as soon as it is heard
+        ("assistant", "Yes."),
+        ("assistant", "No."),
+    ]
+
+
 # --- interruption -------------------------------------------------------------------------------------
 
 LONG = "One two three four five six seven eight nine ten. " * 4

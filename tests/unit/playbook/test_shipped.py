@@ -1,10 +1,12 @@
 """The playbooks that come with the product: they load without a complaint, and lead their dialogues."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from active_call.playbook.document import Playbook, read_playbook
+from active_call.playbook.prompt import context_of, render
 from active_call.playbook.runner import PlaybookDialogue
 from active_call.speech.llm.scripted import ScriptedLlm
 from active_call.testing.clock import run
@@ -23,8 +25,6 @@ def talk(name: str, *said: str) -> FakeCall:
     calls: list[FakeCall] = []
 
     async def main() -> None:
-        import asyncio
-
         async with asyncio.TaskGroup() as tasks:
             call = FakeCall(tasks, PlaybookDialogue(shipped(name), llm=ScriptedLlm()))
             calls.append(call)
@@ -67,21 +67,33 @@ def test_greeting_greets_and_hangs_up() -> None:
 
 
 def test_demo_books_a_table() -> None:
-    call = talk("demo.md", "book a table", "four people", "eight o'clock", "yes please")
-    assert " ".join(text for speaker, text in call.history()[1:] if speaker == "assistant") == (
-        "Gladly. For how many people? Four people. At what time? A table for four at eight o'clock. Is that right? "
-        "Your table for four is booked for eight o'clock. We look forward to seeing you. Goodbye!"
-    )
-    assert call.errors() == []
+    call = talk("demo.md", "I would like to book a table", "four people", "yes please", "1")
+    agent = [text for speaker, text in call.history() if speaker == "assistant"]
+    assert agent[1] == "Gladly. For how many people?"
+    assert agent[2].startswith("I have a table by the window at eight o'clock.")
+    assert agent[3:] == [
+        "Your table is booked for eight o'clock. Press one to end the call.",
+        "Thank you for calling the Riverside. Goodbye!",
+    ]
+    assert call.variables["booked"] == "yes"
 
 
-def test_demo_takes_keys() -> None:
-    call = talk("demo.md", "1", "no thank you")
-    assert "We are open every day but Monday" in call.said()[1]
-    assert call.said()[-1] == "Goodbye, then!"
-    assert talk("demo.md", "9").sent[-1].command == "hangup"
+def test_demo_understands_what_it_asks_for() -> None:
+    playbook = shipped("demo.md")
+    assert playbook.phrases(playbook.scenes[1])[1:] == ["two people", "four people", "six people"]
 
 
 def test_chinese_takes_keys() -> None:
     call = talk("chinese.md", "2", "0")
-    assert call.said()[-1] == "再见！" or call.said()[-1] == "谢谢您的来电，再见！"
+    assert call.said()[1:] == [
+        "我们在人民路十八号，地铁站旁边。",
+        "营业时间请按一，结束通话请按零。",
+        "谢谢您的来电，再见！",
+    ]
+
+
+def test_vip_service_greets_by_name() -> None:
+    playbook = read_playbook(FOLDER / "vip_service.md", environment={}, variables={})
+    context = context_of({"X-Name": "Ann"}, ["X-Name"])
+    assert render(playbook.greeting or "", context).startswith("Good day, Ann. It is good")
+    assert render(playbook.greeting or "", {}).startswith("Good day. It is good")

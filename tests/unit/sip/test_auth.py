@@ -8,7 +8,8 @@ from active_call.sip.auth import Challenge, Credentials, authorize, choose_chall
 MUFASA = Credentials("Mufasa", "Circle of Life")
 RFC7616 = (
     'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm={}, '
-    'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
+    'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", '
+    'opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
 )
 CNONCE = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
 

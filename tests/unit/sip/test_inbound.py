@@ -146,7 +146,7 @@ def test_an_offerless_invite_gets_its_answer_with_the_ack() -> None:
     bob = Agent(BOB)
     bob.hear(message("INVITE"))
     usage = bob.incoming[0]
-    assert usage.remote_sdp is None
+    assert bob.incoming[0].remote_sdp is None
     usage.accept(OFFER, 0.0)
     (ok,) = bob.said()
     bob.hear(message("ACK", to_tag=ok.to.tag, branch="z9hG4bKack", body=ANSWER))

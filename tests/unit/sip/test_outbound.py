@@ -1,9 +1,11 @@
+from collections.abc import Sequence
+
 import pytest
 
 from active_call.core.errors import LocalProtocolError
 from active_call.sip.auth import Credentials
 from active_call.sip.events import Answered, Ended, Rejected, Ringing
-from active_call.sip.message import Message, Request
+from active_call.sip.message import Request, Response
 from active_call.sip.outbound import OutboundUsage
 from active_call.sip.usage import UsageState
 from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, Pair, reply
@@ -25,7 +27,7 @@ def dialing(**options: object) -> tuple[Agent, OutboundUsage, Request]:
     return alice, usage, only(alice.said())
 
 
-def only(said: "list[Message] | list[Request]") -> Request:
+def only(said: Sequence[Request | Response]) -> Request:
     (request,) = said
     assert isinstance(request, Request)
     return request
@@ -54,9 +56,9 @@ def test_the_invite() -> None:
 def test_ringing_then_answered() -> None:
     alice, usage, invite = dialing()
     assert alice.hear(reply(invite, 100, tag="")) == []
-    assert usage.state is UsageState.CALLING
+    assert str(usage.state) == "calling"
     alice.hear(reply(invite, 180))
-    assert usage.state is UsageState.EARLY
+    assert str(usage.state) == "early"
     ack = only(alice.hear(reply(invite, 200, body=ANSWER)))
     assert ack.start_line == "ACK sip:bob@10.0.0.2:5060 SIP/2.0"
     assert ack.cseq == (1, "ACK")

@@ -4,7 +4,7 @@ from active_call.core.errors import LocalProtocolError
 from active_call.sip.events import Acknowledged, Ended, InfoReceived, OfferReceived
 from active_call.sip.inbound import InboundUsage
 from active_call.sip.message import Message, Request, Response
-from active_call.sip.usage import TRANSITIONS, UsageState, checked_headers
+from active_call.sip.usage import TRANSITIONS, UsageState, checked_headers, usable_headers
 from tests.unit.sip.support import ANSWER, BOB, OFFER, Agent, Pair, message
 
 
@@ -233,3 +233,12 @@ def test_headers_that_carry_the_protocol_are_ours() -> None:
     for name in ("Via", "CSeq", "content-length", "A B", ""):
         with pytest.raises(LocalProtocolError):
             checked_headers([(name, "x")])
+
+
+def test_no_header_keeps_a_call_from_ending() -> None:
+    assert usable_headers([("To", "x"), ("X-A", "1")]) == (("X-A", "1"),)
+    talk = Talk()
+    talk.usage.hangup(0.0, [("Via", "x"), ("X-Why", "done")])
+    (bye,) = talk.bob.said()
+    assert bye.headers.get("x-why") == "done"
+    assert len(bye.headers.all("via")) == 1

@@ -38,11 +38,10 @@ class UdpTransport(asyncio.DatagramProtocol):
             sock.bind((host, port))
             loop = asyncio.get_running_loop()
             _, protocol = await loop.create_datagram_endpoint(lambda: cls(receive), sock=sock)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             sock.close()
-            raise ConfigError(
-                f"can't listen for SIP on UDP {host}:{port}: {error.strerror or error}"
-            ) from error
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"can't listen for SIP on UDP {host}:{port}: {reason}") from error
         return protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -62,19 +62,23 @@ class AsrSuite:
         assert asyncio.run(heard(self.asr(), self.option())) == []
 
     def test_leaving_in_mid_utterance_leaves_it_usable(self) -> None:
+        speech = self.speech()
+
         async def left() -> list[AsrResult]:
             asr = self.asr()
             async with asr.open(self.option()) as stream:
-                await stream.send(self.speech(), 0)
+                await stream.send(speech, 0)
                 await stream.speech_started(0)
-            return await heard(asr, self.option(), self.speech())
+            return await heard(asr, self.option(), speech)
 
         assert len(asyncio.run(left())) == 1
 
     def test_two_at_once(self) -> None:
+        speech = self.speech()
+
         async def both() -> list[list[AsrResult]]:
             asr = self.asr()
-            return await asyncio.gather(*(heard(asr, self.option(), self.speech()) for _ in range(2)))
+            return await asyncio.gather(*(heard(asr, self.option(), speech) for _ in range(2)))
 
         assert [[result.text for result in one] for one in asyncio.run(both())] == [[self.text]] * 2
 

@@ -1,0 +1,76 @@
+import pytest
+
+from active_call.core.tokens import token_source
+from active_call.sip import layer
+from active_call.sip.layer import TransactionLayer
+from active_call.sip.message import Request, Response, parse_message
+from tests.unit.sip.support import ALICE, BOB, OFFER, Agent, message, reply
+
+
+def request(data: bytes) -> Request:
+    parsed = parse_message(data)
+    assert isinstance(parsed, Request)
+    return parsed
+
+
+@pytest.fixture
+def transactions() -> TransactionLayer:
+    return TransactionLayer(lambda _: BOB, token_source(1), "test")
+
+
+@pytest.mark.parametrize("branch", ["z9hG4bK1", "1", "z9hG4bK", ""])
+def test_repetitions_acks_and_cancels_find_the_invite(transactions: TransactionLayer, branch: str) -> None:
+    transaction = transactions.open_server(request(message("INVITE", branch=branch)), ALICE)
+    assert transactions.find_server(request(message("INVITE", branch=branch))) is transaction
+    assert transactions.find_server(request(message("ACK", branch=branch, to_tag="x"))) is transaction
+    assert transactions.find_canceled(request(message("CANCEL", branch=branch))) is transaction
+    assert transactions.find_server(request(message("CANCEL", branch=branch))) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        message("INVITE", branch="z9hG4bK2"),
+        message("INVITE", via="SIP/2.0/UDP 10.0.0.1:5061"),
+        message("OPTIONS"),
+    ],
+)
+def test_others_do_not(transactions: TransactionLayer, other: bytes) -> None:
+    transactions.open_server(request(message("INVITE")), ALICE)
+    assert transactions.find_server(request(other)) is None
+
+
+def test_a_response_needs_branch_and_method(transactions: TransactionLayer) -> None:
+    heard: list[int] = []
+    invite = request(message("INVITE"))
+    sent = transactions.request(invite, BOB, lambda response, now: heard.append(response.status), 0.0).request
+    for status, old, new in (
+        (180, b"", b""),
+        (181, sent.via.branch.encode(), b"z9hG4bKx"),
+        (182, b"1 INVITE", b"1 BYE"),
+    ):
+        response = parse_message(reply(sent, status).replace(old, new) if old else reply(sent, status))
+        assert isinstance(response, Response)
+        transactions.receive_response(response, 0.0)
+    assert heard == [180]
+
+
+def test_nothing_is_kept_of_what_has_ended() -> None:
+    bob = Agent(BOB)
+    bob.hear(message("OPTIONS"))
+    bob.hear(message("INVITE", body=OFFER, call_id="c2", branch="z9hG4bK2"))
+    bob.incoming[0].reject(486, "", 0.0)
+    assert bob.stack.transactions == 2
+    bob.wait_until(40.0)
+    assert bob.stack.transactions == 0
+    assert not bob.stack._layer._unmerged
+    assert not bob.stack._core.dialogs
+
+
+def test_a_flood_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer, "MAX_SERVER_TRANSACTIONS", 2)
+    bob = Agent(BOB)
+    answers = [bob.statuses(message("OPTIONS", branch=f"z9hG4bK{n}", call_id=str(n))) for n in range(4)]
+    assert answers == [[200], [200], [], []]
+    bob.wait_until(40.0)
+    assert bob.statuses(message("OPTIONS", branch="z9hG4bK9"), 40.0) == [200]
