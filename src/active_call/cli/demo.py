@@ -10,6 +10,7 @@ import wave
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import uvloop
@@ -26,7 +27,7 @@ from active_call.config import Config
 from active_call.core import log as logs
 from active_call.core.audio import SAMPLE_RATE, TICK_SAMPLES, Pcm
 from active_call.core.errors import ActiveCallError, ConfigError
-from active_call.records.turns import Turn
+from active_call.records.turns import Stage, Turn
 from active_call.speech.providers import load_tts
 from active_call.testing.caller import Phone, Telephones
 from active_call.wire import events
@@ -82,7 +83,9 @@ class Transcript:
                 pass
 
     def _line(self, stamp: int, text: str, style: str) -> None:
-        self.console.print(Text(f"{(stamp - self._start) / 1000:7.2f} s  ", "dim") + Text(text, style))
+        self.console.print(
+            Text(f"{(stamp - self._start) / 1000:7.2f} s  ", "dim") + Text(text, style), soft_wrap=True
+        )
 
 
 @dataclass
@@ -213,10 +216,10 @@ def _differences(transcript: Transcript, call: Call) -> list[str]:
 def _report(console: Console, outcome: Outcome) -> None:
     """Latency per turn, and where the files are."""
     call = outcome.call
-    table = Table(title="latency per turn (ms)", title_justify="left", min_width=72)
-    stages = list(dict.fromkeys(stage for turn in call.turns.turns for stage in turn.stages))
+    table = Table(title="latency per turn, ms", title_justify="left")
+    stages: tuple[Stage, ...] = get_args(Stage)
     table.add_column("turn")
-    for stage in [*stages, "caller's end to agent's first packet"]:
+    for stage in [*stages, "caller's end → agent's first packet"]:
         table.add_column(stage, justify="right")
     for turn in call.turns.turns:
         if turn.latency_ms is not None:
@@ -228,11 +231,10 @@ def _report(console: Console, outcome: Outcome) -> None:
         with wave.open(call.recorded.path) as file:
             seconds = file.getnframes() / file.getframerate()
             ticks = file.getnframes() * SAMPLE_RATE // file.getframerate() / TICK_SAMPLES
-        console.print(
-            f"recording  {call.recorded.path}  ({seconds:.2f} s, {ticks:g} ticks; left caller, right agent)"
-        )
-    console.print(f"events     {call.dump_path}")
-    console.print(f"record     {outcome.record}")
+        length = f"{seconds:.2f} s, {ticks:g} ticks; left caller, right agent"
+        console.print(f"recording  {call.recorded.path}  ({length})", soft_wrap=True)
+    console.print(f"events     {call.dump_path}", soft_wrap=True)
+    console.print(f"record     {outcome.record}", soft_wrap=True)
     for problem in outcome.problems:
         console.print(f"not as scripted: {problem}", style="bold red")
     if not outcome.problems:

@@ -9,13 +9,6 @@ from tests.unit.plane.rig import REMOTE, Rig, speech
 OTHER = ("198.51.100.2", 7000)
 
 
-def connect(rig: Rig, row: int = 0) -> None:
-    """Let an unconnected lane latch to REMOTE."""
-    for number in (65_000, 65_001):
-        rig.arrive(packet(0, number, number * 160, 9, bytes(160)), row, REMOTE)
-    rig.tick()
-
-
 def stream(rig: Rig, numbers: range, source: Address) -> None:
     for number in numbers:
         rig.arrive(packet(0, number, number * 160, 9, speech(number)), 0, source)

@@ -19,13 +19,6 @@ from tests.unit.plane.reference import ReferenceLane
 from tests.unit.plane.rig import REMOTE, Rig, numbers, speech, tone
 
 
-def connect(rig: Rig, row: int = 0) -> None:
-    """Let an unconnected lane latch to REMOTE."""
-    for number in (65_000, 65_001):
-        rig.arrive(packet(0, number, number * 160, 9, bytes(160)), row, REMOTE)
-    rig.tick()
-
-
 def test_closing_says_goodbye_and_drops_the_sockets() -> None:
     rig = Rig()
     rig.open()

@@ -208,9 +208,9 @@ def _run(decoder: Any, pcm: bytes) -> tuple[str, int, int]:
     spoken = garbage = 0
     for segment in decoder.seg():
         frames = segment.end_frame - segment.start_frame + 1
-        if segment.word.startswith(("++", "[")):
+        if segment.word.startswith("++"):
             garbage += frames
-        elif segment.word[0] not in "<(":
+        elif segment.word[0] not in "<[(":
             spoken += frames
     text = re.sub(r"\(\d+\)", "", hypothesis.hypstr)
     return text, spoken, garbage
