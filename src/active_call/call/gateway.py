@@ -129,6 +129,7 @@ class Gateway:
             "version": __version__,
             "uptime": round(self._clock.monotonic() - self._started, 1),
             "calls": {"active": len(self.calls.calls), "total": self.calls.total, "failed": self.calls.failed},
+            "tasks": len(asyncio.all_tasks()),
             "media": {
                 "pid": active,
                 "spare": spare if self.plane.spare_ready else None,

@@ -21,6 +21,10 @@ from active_call.wire.options import AsrOption, CallOption, TtsOption, VadOption
 VAD = VadOption(type="silero", speech_padding=200, silence_padding=500)
 """Without a `vad` block: a voice is told after 200 ms, and an utterance ends with 500 ms of silence."""
 
+FILLERS_FILE = Path("config/fillers.txt")
+FILLERS = ("uh", "um", "ah", "嗯", "啊", "哦", "那个")
+"""Words that don't interrupt, unless FILLERS_FILE has others, one a line."""
+
 _FALLBACK = {
     "en": "Sorry, something went wrong here. Please say that again.",
     "zh": "抱歉，我这边出了点问题，请您再说一遍。",
@@ -40,6 +44,7 @@ class Playbook(Model):
     settings: FrontMatter
     greeting: str | None = None
     fallback: str
+    fillers: tuple[str, ...] = FILLERS
     scenes: tuple[Scene, ...]
     """Never empty; the first is the initial one."""
     rules: tuple[Rule, ...] = ()
@@ -71,7 +76,8 @@ def read_playbook(
         raise PlaybookError(
             f"the file is not UTF-8: {error.reason} at byte {error.start}", source=str(path)
         ) from error
-    return load_playbook(text, source=str(path), environment=environment, variables=variables)
+    playbook = load_playbook(text, source=str(path), environment=environment, variables=variables)
+    return playbook.model_copy(update={"fillers": _fillers()})
 
 
 def load_playbook(
@@ -124,6 +130,14 @@ def load_playbook(
         )
     _check_templates(playbook, variables)
     return playbook.model_copy(update={"warnings": tuple(warnings)})
+
+
+def _fillers() -> tuple[str, ...]:
+    try:
+        lines = FILLERS_FILE.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return FILLERS
+    return tuple(line.strip() for line in lines if line.strip()) or FILLERS
 
 
 def _unknown(path: KeyPath, near: str | None, settings: Settings, source: str) -> str:

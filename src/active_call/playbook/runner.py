@@ -8,7 +8,7 @@ A barge-in or newer words cancel that task, which closes the model's stream, and
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -61,14 +61,16 @@ _Notice: TypeAlias = Event | _TurnEnded
 
 
 class PlaybookDialogue:
-    """A Dialogue that follows `playbook`. `fillers` are words that don't interrupt, if its filter is on."""
+    """A Dialogue that follows `playbook`; what it says of its own is written by `llm`."""
 
-    def __init__(self, playbook: Playbook, *, llm: Llm, fillers: Collection[str] = ()) -> None:
+    def __init__(self, playbook: Playbook, *, llm: Llm) -> None:
         self._playbook = playbook
         self._llm = llm
         self._inbox: ControlChannel[_Notice] = ControlChannel(_INBOX_LIMIT)
         settings = playbook.settings
-        self._turn = TurnTaking(settings.interruption, fillers, repair_window_ms=playbook.llm.repair_window_ms)
+        self._turn = TurnTaking(
+            settings.interruption, playbook.fillers, repair_window_ms=playbook.llm.repair_window_ms
+        )
         self._conversation = Conversation()
         self._scene = playbook.scenes[0]
         self._reply: Reply | None = None

@@ -40,6 +40,8 @@ class FakeCall:
         self.emitted: list[Event] = []
         self.expected: list[list[str]] = []
         self.ended_at: int | None = None
+        self.quiet = asyncio.Event()
+        """Nothing is on its way to the caller or being heard."""
         self._variables: dict[str, Any] = {"session_id": SESSION, **variables}
         self._tasks = tasks
         self._dialogue = dialogue
@@ -66,6 +68,7 @@ class FakeCall:
             case Play():
                 self._cut()
                 self._track = _Track(command.play_id or command.url, length=FILE_MS, closed=True)
+                self.quiet.clear()
                 self._after(START_MS, self._start)
             case Interrupt():
                 self._cut()
@@ -135,11 +138,6 @@ class FakeCall:
 
     # --- what tests ask -------------------------------------------------------------------------------
 
-    @property
-    def playing(self) -> bool:
-        """Something is on its way to the caller or being heard."""
-        return self._track is not None
-
     def said(self) -> list[str]:
         """The texts of all tts commands, without empty ones."""
         return [command.text for command in self.sent if isinstance(command, Tts) and command.text]
@@ -163,6 +161,7 @@ class FakeCall:
         if track is None or track.closed or track.play_id != command.play_id:
             self._cut()
             track = self._track = _Track(command.play_id)
+            self.quiet.clear()
             self._after(START_MS, self._start)
         if command.text:
             track.pieces.append(command.text)
@@ -190,6 +189,7 @@ class FakeCall:
     def _finish(self) -> None:
         track, self._track = self._track, None
         assert track is not None
+        self.quiet.set()
         self._end_event(track, track.length)
         if track.auto_hangup:
             self.end()
@@ -198,6 +198,7 @@ class FakeCall:
         track, self._track = self._track, None
         if track is None:
             return
+        self.quiet.set()
         if track.timer is not None:
             track.timer.cancel()
         heard = 0 if track.start is None else min(track.length, self.now_ms() - track.start)

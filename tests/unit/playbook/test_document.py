@@ -231,7 +231,16 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
         read_playbook(tmp_path / "b.md", environment={}, variables={})
 
 
-def test_the_settings_round_trip_through_a_shared_anchor() -> None:
+def test_fillers_come_from_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.md").write_text("---\ngreeting: Hi\n---\n")
+    assert "um" in read_playbook("a.md", environment={}, variables={}).fillers
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "fillers.txt").write_text("well\n\n so \n")
+    assert read_playbook("a.md", environment={}, variables={}).fillers == ("well", "so")
+
+
+def test_anchors_and_merge_keys_work() -> None:
     playbook = load("extra: &x {a: 1}\nsip: {headers: {<<: *x, b: 2}}")
     assert playbook.option.sip is not None
     assert playbook.option.sip.headers == {"a": "1", "b": "2"}

@@ -52,7 +52,7 @@ def call_with(text: str, llm: Llm, script: Script, **variables: object) -> FakeC
 
     async def main() -> None:
         async with asyncio.TaskGroup() as tasks:
-            call = FakeCall(tasks, PlaybookDialogue(playbook, llm=llm, fillers=["um", "uh"]), **variables)
+            call = FakeCall(tasks, PlaybookDialogue(playbook, llm=llm), **variables)
             calls.append(call)
             await asyncio.sleep(0)
             call.answer()
@@ -290,10 +290,8 @@ def test_words_right_at_the_end_of_an_answer_do_not_interrupt_it() -> None:
     async def script(call: FakeCall) -> None:
         await asyncio.sleep(4)
         call.words("hi")
-        while not call.playing:
-            await asyncio.sleep(0)
-        while call.playing:
-            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)
+        await call.quiet.wait()
         call.words("and")
         await asyncio.sleep(4)
 

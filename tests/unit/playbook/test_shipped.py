@@ -32,8 +32,7 @@ def talk(name: str, *said: str) -> FakeCall:
             call.answer()
             for text in said:
                 await asyncio.sleep(0.2)
-                while call.playing:
-                    await asyncio.sleep(0.1)
+                await call.quiet.wait()
                 call.key(text) if text.isdigit() else call.words(text)
             await asyncio.sleep(200)
             call.end()

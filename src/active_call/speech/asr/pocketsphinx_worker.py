@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 _LENGTH = struct.Struct("!I")
 _GRAMMARS = 32
@@ -23,6 +25,10 @@ _FILLER = 0.01
 """Probability of a garbage phone. The higher, the more is rejected, rightly or wrongly."""
 _GARBAGE_SHARE = 0.4
 """Most garbage, measured against the words heard, that a phrase may have around it."""
+_FRAME = 160
+"""Samples per frame of the decoder."""
+_LOUD_DB = 12
+"""Sound outside of words counts as speech if it is at most so much quieter than they are."""
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _ARPABET = (
     "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
@@ -205,15 +211,29 @@ def _run(decoder: Any, pcm: bytes) -> tuple[str, int, int]:
     hypothesis = decoder.hyp()
     if hypothesis is None:
         return "", 0, 0
-    spoken = garbage = 0
+    word = np.zeros(len(pcm) // 2 // _FRAME + 1, np.bool_)
+    rejected = word.copy()
     for segment in decoder.seg():
-        frames = segment.end_frame - segment.start_frame + 1
+        span = slice(segment.start_frame, segment.end_frame + 1)
         if segment.word.startswith("++"):
-            garbage += frames
+            rejected[span] = True
         elif segment.word[0] not in "<[(":
-            spoken += frames
+            word[span] = True
+    # Its model of silence likes to swallow whole words that don't fit: what is loud outside of words is garbage.
+    loudness = _loudness(pcm, len(word))
+    if word.any():
+        rejected |= ~word & (loudness > np.median(loudness[word]) - _LOUD_DB)
+    spoken, garbage = int(word.sum()), int(rejected.sum())
     text = re.sub(r"\(\d+\)", "", hypothesis.hypstr)
     return text, spoken, garbage
+
+
+def _loudness(pcm: bytes, frames: int) -> NDArray[np.float64]:
+    """Level of each frame in dB, shape (frames,)."""
+    samples = np.zeros(frames * _FRAME)
+    samples[: len(pcm) // 2] = np.frombuffer(pcm, "<i2", len(pcm) // 2)
+    level: NDArray[np.float64] = 10 * np.log10((samples.reshape(frames, _FRAME) ** 2).mean(axis=1) + 1)
+    return level
 
 
 def main() -> None:
