@@ -22,7 +22,10 @@ _FENCE = re.compile(r"^---[ \t]*$")
 _VARIABLE = re.compile(r"\$\{([^}]+)\}")
 
 
-class _CoreLoader(yaml.SafeLoader):
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built with it
+
+
+class _CoreLoader(_SafeLoader):  # type: ignore[misc]
     """Safe, with the scalars of YAML 1.2."""
 
 

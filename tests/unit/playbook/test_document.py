@@ -101,7 +101,7 @@ def test_yaml_is_read_by_the_core_rules() -> None:
 @pytest.mark.parametrize(
     ("front", "text"),
     [
-        ("a: [1", "p.md:2: the YAML is broken"),
+        ("greeting: Hi\na: ]", "p.md:3: the YAML is broken"),
         (
             "greeting: Hi\nfollowUp:\n  timeout: soon",
             'p.md:4: followUp.timeout: Value error, "soon" is not a duration',
