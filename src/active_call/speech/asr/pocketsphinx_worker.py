@@ -23,7 +23,7 @@ _GRAMMARS = 32
 _BEAMS = {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80}
 _FILLER = 0.01
 """Probability of a garbage phone. The higher, the more is rejected, rightly or wrongly."""
-_GARBAGE_SHARE = 0.4
+_GARBAGE_SHARE = 0.5
 """Most garbage, measured against the words heard, that a phrase may have around it."""
 _FRAME = 160
 """Samples per frame of the decoder."""
@@ -219,7 +219,7 @@ def _run(decoder: Any, pcm: bytes) -> tuple[str, int, int]:
             rejected[span] = True
         elif segment.word[0] not in "<[(":
             word[span] = True
-    # Its model of silence likes to swallow whole words that don't fit: what is loud outside of words is garbage.
+    # The model of silence swallows words that don't fit: what is loud outside of words is garbage too.
     loudness = _loudness(pcm, len(word))
     if word.any():
         rejected |= ~word & (loudness > np.median(loudness[word]) - _LOUD_DB)
