@@ -12,7 +12,7 @@ from active_call.speech.llm.scripted import ScriptedLlm
 from active_call.testing.clock import run
 from active_call.testing.fakecall import FakeCall
 
-FOLDER = Path(__file__).parents[3] / "config" / "playbook"
+FOLDER = Path(__file__).parents[2] / "config" / "playbook"
 NAMES = sorted(path.name for path in FOLDER.glob("*.md"))
 
 
