@@ -78,9 +78,7 @@ def test_expected_phrases_are_told_apart(text: str) -> None:
     assert texts(said(text)) == [text]
 
 
-@pytest.mark.parametrize(
-    "text", ["The weather is nice today", "I am eating a sandwich", "My name is John Smith"]
-)
+@pytest.mark.parametrize("text", ["The weather is nice today", "I am eating a sandwich", "Purple elephants"])
 def test_unrelated_speech_is_nothing(text: str) -> None:
     assert texts(said(text)) == []
 
