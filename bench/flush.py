@@ -56,6 +56,7 @@ async def _one_lane(plane: MediaPlane, count: int, fade_ms: float) -> list[float
             await asyncio.sleep(0.1)
     finally:
         lane.close()
+        await asyncio.wait_for(lane.closed.wait(), 3.0)
         probe.close()
     return [_silence_after_ms(probe.packets, moment) for moment in flushed]
 

@@ -219,13 +219,12 @@ def largest_gap_ms(packets: Sequence[Packet]) -> float:
     return float(np.diff(times).max()) / 1e6 if len(times) > 1 else 0.0
 
 
-def timestamps_continuous(packets: Sequence[Packet]) -> bool:
-    """Whether timestamps advance by 160 per sequence number throughout (20 ms of G.711)."""
-    first = packets[0]
-    return all(
-        (packet.timestamp - first.timestamp) & 0xFFFFFFFF == 160 * ((packet.sequence - first.sequence) & 0xFFFF)
-        for packet in packets
-    )
+def missing(packets: Sequence[Packet]) -> int:
+    """Timestamps that never came, in steps of 160 (20 ms of G.711): packets lost or never sent."""
+    stamps = {
+        (packet.timestamp - packets[0].timestamp + 0x8000_0000 & 0xFFFF_FFFF) // 160 for packet in packets
+    }
+    return max(stamps) - min(stamps) + 1 - len(stamps) if stamps else 0
 
 
 # --- speech -----------------------------------------------------------------------------------------------

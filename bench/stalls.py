@@ -14,10 +14,10 @@ from bench.measure import (
     health,
     largest_gap_ms,
     lost,
+    missing,
     playbook,
     probe_calls,
     settled,
-    timestamps_continuous,
     within,
 )
 
@@ -56,7 +56,10 @@ async def run(options: Options, tell: Tell) -> list[Figure]:
     across = [within(call.probe.packets, killed - 500_000_000, recovered) for call in calls]
     gaps = [largest_gap_ms(packets) for packets in across]
     losses = [lost(packets) for packets in across]
-    broken = sum(not timestamps_continuous(packets) for packets in across)
+    silences = [missing(packets) for packets in across]
+    jumps = sum(
+        max(map(abs, call.probe.clock_deviations_ms(killed - 500_000_000, recovered))) > 20 for call in calls
+    )
     note = f"{CALLS} calls"
     return [
         spread(
@@ -71,7 +74,8 @@ async def run(options: Options, tell: Tell) -> list[Figure]:
         one("… silent packets", sum(_silent(packets) for packets in during), "", limit=0, note=note),
         one("media plane killed: gap", max(gaps), "ms", stat="largest", limit=60.0, note=note),
         one("… packets lost per call", max(losses), "", stat="most", limit=1, note=note),
-        one("… calls with a jump of timestamps", broken, "", limit=0, note=note),
+        one("… ticks without a packet per call", max(silences), "", stat="most", limit=1, note="by timestamps"),
+        one("… calls whose timestamps left the clock", jumps, "", limit=0, note=note),
         one("… silent packets", sum(_silent(packets) for packets in across), "", note=note),
         one("… takeovers", promotions, "", note="1 is right"),
     ]

@@ -51,7 +51,7 @@ def calls_in_a_row(tmp_path: Path, count: int) -> None:
 
         run(40)
         time.sleep(1.0)
-        control, media = gateway.pids()[:2]
+        control, media, _spare = gateway.pids()
         before = gateway.health()[1]
         opened = files(control), files(media)
         resident = resident_kb(control), resident_kb(media)

@@ -156,6 +156,7 @@ def test_a_peer_that_vanishes_frees_everything(tmp_path: Path) -> None:
 
     playbook = TALKATIVE.replace("vad:", "inactivityTimeout: 3\nvad:")
     with gateway(tmp_path, playbook=playbook) as process:
+        run(spare_ready(process))
         before = descriptors(process)
         run(scene(process))
         (record,) = process.wait_records(1)

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _BACKLOG = 600
 """Items waiting for the recogniser: about a minute of audio."""
 
+_RETRY_SECONDS = 1.0
+
 _KINDS: dict[str, VadKind] = {"silero": "silero", "webrtc": "webrtc", "energy": "energy", "ten": "silero"}
 
 
@@ -125,13 +127,26 @@ class Hearing:
                 self._lane.listen(lambda pcm, position: self._items.put(_Audio(pcm, position)))
                 async with asyncio.TaskGroup() as tasks:
                     sender = tasks.create_task(self._send(stream), name="asr sender")
-                    async for result in stream:
-                        self._post(Recognised(result))
+                    await self._results(stream, option.provider)
                     sender.cancel()
         except* ProviderError as group:
             self._lane.listen(None)
             for error in group.exceptions:
                 self._post(HearingFailed(option.provider, str(error)))
+
+    async def _results(self, stream: AsrStream, provider: str) -> None:
+        """Post what is recognised. After a failure that may pass the stream can be iterated again."""
+        while True:
+            try:
+                async for result in stream:
+                    self._post(Recognised(result))
+            except ProviderError as error:
+                if not error.retryable:
+                    raise
+                self._post(HearingFailed(provider, str(error)))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     async def _send(self, stream: AsrStream) -> None:
         while True:
