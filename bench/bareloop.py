@@ -1,7 +1,7 @@
 """The least that a media plane must do: per call and 20 ms, one `recv` and one `send` of 172 bytes.
 
-`python bareloop.py CALLS SECONDS` prints the ports of its connected UDP sockets, reads those of its peer
-(another one of these) from standard input, and prints its CPU in ms per call-second at the end.
+`python bareloop.py CALLS SECONDS` prints the ports of its UDP sockets, reads those of its peers from standard
+input, connects to them, and prints its CPU in ms per call-second at the end.
 """
 
 import json
@@ -24,7 +24,7 @@ def main(calls: int, seconds: float) -> None:
     print(json.dumps([sock.getsockname()[1] for sock in sockets]), flush=True)
     for sock, port in zip(sockets, json.loads(sys.stdin.readline()), strict=True):
         sock.connect(("127.0.0.1", port))
-    exchange(sockets, 0.5)
+    exchange(sockets, 3.0)
     used = exchange(sockets, seconds)
     print(used / 1e6 / (calls * seconds))
 

@@ -3,10 +3,19 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
+from active_call.lanes.messages import ConfigureLane
+from active_call.media.lane import Lane
+from active_call.media.ports import PortRange
+from active_call.media.supervisor import MediaPlane
+
+HOST = "127.0.0.1"
+Talk: TypeAlias = Callable[[Lane, int], Coroutine[Any, Any, None]]
+"""Makes the lane of the so-manieth caller speak, until it is cancelled."""
 _FOLDER = Path(__file__).parent
 
 
@@ -48,24 +57,32 @@ async def sleeper(seconds: float) -> Stalls:
     return Stalls(**json.loads(output))
 
 
-async def bare_loop(calls: int, seconds: float) -> float:
-    """CPU of the least that must be done, in ms per call-second: see bareloop.py. Mean of the two processes."""
-    first, second = [
-        await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(_FOLDER / "bareloop.py"),
-            str(calls),
-            str(seconds),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=1 << 20,
-        )
-        for _ in range(2)
-    ]
-    for process, other in ((first, second), (second, first)):
-        assert process.stdout is not None
-        assert other.stdin is not None
-        other.stdin.write(await process.stdout.readline())
-        await other.stdin.drain()
-    outputs = await asyncio.gather(first.communicate(), second.communicate())
-    return sum(float(output) for output, _ in outputs) / 2
+async def bare_loop(calls: int, seconds: float, talk: Talk) -> float:
+    """CPU of the least that must be done, in ms per call-second (see bareloop.py), under the same load.
+
+    Its peers are lanes of a media plane of our own, as the simulated callers of a gateway are, and `talk` makes
+    them speak: so the other core is as busy as it is while a gateway is measured.
+    """
+    plane = MediaPlane(
+        capacity=calls, ports=PortRange(43_000, 49_000, HOST), cname="bench", spare=False, realtime=False
+    )
+    await plane.start()
+    lanes = [plane.open_lane() for _ in range(calls)]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(_FOLDER / "bareloop.py"), str(calls), str(seconds)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 20,
+    )
+    assert process.stdout is not None
+    ports = json.loads(await process.stdout.readline())
+    for lane, port in zip(lanes, ports, strict=True):
+        ref = lane.ref
+        lane.configure(ConfigureLane(ref.row, ref.generation, "pcmu", 0, None, (HOST, port), None))
+    async with asyncio.TaskGroup() as tasks:
+        talking = [tasks.create_task(talk(lane, at)) for at, lane in enumerate(lanes)]
+        output, _ = await process.communicate(json.dumps([lane.port for lane in lanes]).encode() + b"\n")
+        for task in talking:
+            task.cancel()
+    await plane.aclose()
+    return float(output)

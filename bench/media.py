@@ -5,9 +5,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from active_call.core.audio import Pcm
+from active_call.media.lane import Lane
 from active_call.testing.caller import Phone, Telephones
 from active_call.testing.process import GatewayProcess
 from bench.figures import Figure, one, spread
@@ -68,7 +70,7 @@ async def run(options: Options, tell: Tell) -> list[Figure]:
     figures = []
     pcm, pcm_8k = await speech(SPEAK_SECONDS), await telephone_speech(SPEAK_SECONDS)
     for calls in options.calls:
-        bare = await bare_loop(calls, min(options.seconds, 10.0))
+        bare = await bare_loop(calls, options.seconds, partial(_talk, pcm, calls))
         tell(f"{calls} calls: bare loop {bare:.3f} ms/call-s")
         for mode in MODES:
             figures += await _row(calls, mode, bare, options.seconds, pcm, pcm_8k)
@@ -111,13 +113,10 @@ async def _talking(
     room = asyncio.Semaphore(AT_ONCE)
     probes = [await ProbeCall.dial(phones, gateway.uri) for _ in range(min(PROBES, count))]
     callers = await asyncio.gather(*(_dial(phones, gateway.uri, room) for _ in range(count - len(probes))))
-    period = SPEAK_SECONDS + PAUSE_SECONDS
     async with asyncio.TaskGroup() as tasks:
-        talking = [
-            tasks.create_task(_talk(phone, pcm, at * period / count)) for at, phone in enumerate(callers)
-        ]
+        talking = [tasks.create_task(_talk(pcm, count, phone.leg.lane, at)) for at, phone in enumerate(callers)]
         talking += [
-            tasks.create_task(_talk_probe(probe, pcm_8k, at * period / len(probes)))
+            tasks.create_task(_talk_probe(probe, pcm_8k, _start(at, len(probes))))
             for at, probe in enumerate(probes)
         ]
         yield probes
@@ -136,10 +135,15 @@ async def _dial(phones: Telephones, target: str, room: asyncio.Semaphore) -> Pho
     return phone
 
 
-async def _talk(phone: Phone, pcm: Pcm, start: float) -> None:
-    await asyncio.sleep(start)
+def _start(at: int, count: int) -> float:
+    """When the so-manieth of `count` callers begins to speak, so that they are spread evenly."""
+    return at * (SPEAK_SECONDS + PAUSE_SECONDS) / count
+
+
+async def _talk(pcm: Pcm, count: int, lane: Lane, at: int) -> None:
+    await asyncio.sleep(_start(at, count))
     while True:
-        await phone.leg.lane.play(pcm)
+        await lane.play(pcm)
         await asyncio.sleep(SPEAK_SECONDS + PAUSE_SECONDS)
 
 

@@ -64,7 +64,9 @@ class _Child:
 class MediaPlane:
     """Owns the lane table, the media processes and all lanes."""
 
-    def __init__(self, *, capacity: int, ports: PortRange, cname: str, spare: bool = True) -> None:
+    def __init__(
+        self, *, capacity: int, ports: PortRange, cname: str, spare: bool = True, realtime: bool = True
+    ) -> None:
         now = monotonic_ns()
         self.table = Table.create(capacity, epoch_ns=now, wall_ns=wall_ns())
         self.lanes: dict[int, Lane] = {}
@@ -73,6 +75,7 @@ class MediaPlane:
         self._ports = ports
         self._cname = cname
         self._want_spare = spare
+        self._realtime = realtime
         self._free = list(range(capacity))
         self._generation = 0
         self._active: _Child | None = None
@@ -233,6 +236,8 @@ class MediaPlane:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         fds = (self.table.fd, theirs.fileno())
         command = [sys.executable, "-m", "active_call.plane", "--table", str(fds[0]), "--pipe", str(fds[1])]
+        if not self._realtime:
+            command.append("--normal-priority")
         if predecessor is not None:
             command += ["--spare-of", str(predecessor.process.pid)]
         # A process group of its own: Ctrl-C in the terminal is for the control plane. One BLAS thread: the

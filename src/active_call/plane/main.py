@@ -289,12 +289,14 @@ def _open_pidfd(pid: int, *, close: bool = False) -> int | None:
     return pidfd if ours else None
 
 
-def _raise_limits() -> None:
+def _raise_limits(*, realtime: bool) -> None:
     """As many descriptors and as much priority as we are allowed; less of either is no error."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if not realtime:
+        return
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
     except OSError:
@@ -310,6 +312,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--table", type=int, required=True, help="descriptor of the lane table")
     parser.add_argument("--pipe", type=int, required=True, help="descriptor of the SEQPACKET pipe")
     parser.add_argument("--spare-of", type=int, help="process id of the active media process")
+    parser.add_argument("--normal-priority", action="store_true", help="for load generators: yield to others")
     parser.add_argument("--log", choices=LEVELS, default="info")
     options = parser.parse_args(arguments)
     # The control plane decides when we end: by a message, or by its own end.
@@ -321,7 +324,7 @@ def main(arguments: list[str]) -> int:
     pipe = socket.socket(fileno=options.pipe)
     pipe.setblocking(False)
     plane = Plane(table, pipe, active=options.spare_of is None)
-    _raise_limits()
+    _raise_limits(realtime=not options.normal_priority)
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -211,7 +211,7 @@ class Telephones:
         jitter_ms: int = 20,
     ) -> None:
         self.plane = MediaPlane(
-            capacity=capacity, ports=PortRange(*ports, host), cname="telephone", spare=False
+            capacity=capacity, ports=PortRange(*ports, host), cname="telephone", spare=False, realtime=False
         )
         config = SipConfig(host, sip_port, user_agent="active-call-telephone")
         self.agent = SipAgent(config, on_call=self._on_call)
