@@ -16,8 +16,8 @@ from active_call.lanes.messages import SpeechEnded, SpeechStarted
 
 BATCH: Final = 64
 """Windows per run of the model: more gain nothing, and the interpreter lock is asked for in between."""
-_PREROLL: Final = 20
-"""Windows (0.64 s) that a lane's model hears before the one that opened its gate. It goes on from the state in
+_PREROLL: Final = 10
+"""Windows (0.32 s) that a lane's model hears before the one that opened its gate. It goes on from the state in
 which the gate closed: measured, onsets then agree with those of the ungated model; from a fresh state, they
 come up to five windows too early."""
 _ROUNDS: Final = 5
