@@ -6,6 +6,7 @@ from active_call.core.audio import Pcm
 from active_call.testing.caller import Telephones
 from bench.figures import Figure, spread
 from bench.measure import (
+    LEAST_JITTER,
     SILERO,
     SPEECH_PADDING_MS,
     Options,
@@ -32,7 +33,7 @@ async def run(options: Options, tell: Tell) -> list[Figure]:
     pcm = await telephone_speech(1.2)
     count = options.times(CALLS)
     values: list[float] = []
-    async with gateway_with_phones(PLAYBOOK) as (gateway, phones):
+    async with gateway_with_phones(PLAYBOOK, config=LEAST_JITTER) as (gateway, phones):
         for _ in range(0, count, AT_ONCE):
             values += await asyncio.gather(*(_one_call(phones, gateway.uri, pcm) for _ in range(AT_ONCE)))
             tell(f"{len(values)} of {count}")

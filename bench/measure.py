@@ -51,6 +51,9 @@ SILENCE_PADDING_MS = 100
 SILERO = {"type": "silero", "speechPadding": SPEECH_PADDING_MS, "silencePadding": SILENCE_PADDING_MS}
 """A `vad` block of playbooks."""
 
+LEAST_JITTER = "rtp_jitter_ms = 20\n"
+"""Configuration: the loopback is clean."""
+
 Tell = Callable[[str], None]
 """Shows progress."""
 

@@ -162,7 +162,10 @@ def _settings(config: Config) -> ManagerSettings:
     recording = config.recording
     return ManagerSettings(
         media=MediaPolicy(
-            codecs=config.audio_codecs, dtmf=config.telephone_event, latching=config.enable_rtp_latching
+            codecs=config.audio_codecs,
+            dtmf=config.telephone_event,
+            latching=config.enable_rtp_latching,
+            jitter_ms=config.rtp_jitter_ms,
         ),
         inactivity_seconds=config.inactivity_timeout,
         record_every_call=recording.every_call,

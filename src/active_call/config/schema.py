@@ -44,6 +44,7 @@ UA_KEYS = frozenset(
         "rtp_end_port",
         "rtp_bind_ip",
         "enable_rtp_latching",
+        "rtp_jitter_ms",
         "enable_ice_lite",
         "enable_options_response",
         "tls_port",
@@ -226,6 +227,7 @@ class Config(Section):
     rtp_end_port: int = Field(42_000, ge=1, le=65_535, validate_default=True)
     rtp_bind_ip: Ip | None = None
     enable_rtp_latching: bool = True
+    rtp_jitter_ms: int = Field(40, ge=20, le=100)
     enable_ice_lite: Annotated[bool, _WEBRTC] = False
     ice_servers: Annotated[list[IceServer], _WEBRTC] = Field(default_factory=list)
 

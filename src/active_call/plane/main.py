@@ -178,6 +178,9 @@ class Plane:
             self._sockets.drain_rtcp(tick)
             media.finish()
             self._obey_orders()
+            # What the detector found must not wait for the next tick.
+            self._events += media.take_events()
+            self._send_events()
             ended_ns = monotonic_ns()
 
             work_ns = ready_ns - started_ns + ended_ns - sending_ns

@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Final, TypeAlias
@@ -217,6 +218,11 @@ class _Detectors:
 
 
 def _leave_real_time() -> None:
-    """A thread inherits the real-time priority of the tick, and would then compute beside it as an equal."""
+    """A thread inherits the real-time priority of the tick, and would then compute beside it as an equal.
+
+    It stays ahead of ordinary processes, though: whoever holds the interpreter lock must not be kept waiting.
+    """
     if os.sched_getscheduler(0) != os.SCHED_OTHER:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)
