@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import uvloop
 
 from active_call.core.errors import ConfigError
 from active_call.sip.agent import SipAgent, SipCall, SipConfig
@@ -58,3 +59,18 @@ def test_a_taken_port_is_named() -> None:
 
 def test_the_way_to_loopback_is_loopback() -> None:
     assert source_address("127.0.0.1") == "127.0.0.1"
+
+
+def test_a_deadline_that_has_passed_is_no_fault_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def flush_twice() -> None:
+        agent = SipAgent(SipConfig("127.0.0.1", 0), on_call=lambda _: None)
+        await agent.start()
+        past = asyncio.get_running_loop().time() - 1
+        monkeypatch.setattr(agent._stack, "next_deadline", lambda: past)
+        agent._flush()
+        agent._flush()
+        monkeypatch.undo()
+        await agent.aclose()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(flush_twice())

@@ -69,6 +69,7 @@ class SipAgent:
         self._stack = SipStack(local=self._local, tokens=tokens or token_source(), user_agent=config.user_agent)
         self._transport: UdpTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._calls: dict[Usage, SipCall] = {}
         self._routes: dict[str, str] = {}
         self._resolved: dict[str, tuple[str, float]] = {}
@@ -228,10 +229,12 @@ class SipAgent:
         if self._closing is not None and not self._stack.busy and not self._waiting:
             self._closing.set()
         deadline = self._stack.next_deadline()
-        if deadline is None or (self._timer is not None and self._timer.when() <= deadline):
+        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
             return  # waking up too early costs less than moving the timer at each message
         if self._timer is not None:
             self._timer.cancel()
+        # Kept here, because uvloop's handles of what is already due have no `when()`.
+        self._timer_at = deadline
         self._timer = self._loop.call_at(deadline, self._timer_due)
 
     def _send_all(self) -> None:
