@@ -2,8 +2,8 @@
 
 Everything that happens (commands of the dialogue, SIP events, events of the lane, notices of provider tasks,
 timers) is put into the inbox and handled here, in order, by plain methods that return at once. Slow work runs
-in tasks of the call's group and reports back through the inbox. When the inbox loop ends, the tasks are
-cancelled and the call is wrapped up: playback flushed, BYE, recording finished; each step bounded.
+in tasks of the call's group and reports back through the inbox. When the inbox loop ends, playback is flushed
+and BYE sent at once; then the tasks are cancelled and the recording is finished, each step bounded.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from active_call.call.hearing import Hearing, HearingFailed, Recognised
+from active_call.call.info import digit_of_info
 from active_call.call.leg import SipLeg
 from active_call.call.player import Player, Track
 from active_call.call.reasons import (
@@ -24,10 +25,12 @@ from active_call.call.reasons import (
     Ending,
     ending_by_peer,
     ending_of_command,
+    failed,
     inactive,
     rejected,
 )
 from active_call.call.state import CallInput, CallState, next_state
+from active_call.core.audio import TICK_SECONDS
 from active_call.core.channel import ChannelFull, ControlChannel
 from active_call.core.clock import Clock
 from active_call.core.errors import ActiveCallError, RemoteProtocolError
@@ -49,11 +52,12 @@ _RECORDING_SECONDS = 2.0
 _DIALOGUE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Timer:
-    """Notice: a timer of the call ran out."""
+    """A timer of the call, and the notice that it ran out."""
 
     action: Callable[[], None]
+    handle: asyncio.TimerHandle | None = None
 
 
 _Notice: TypeAlias = Command | LaneEvent | SipEvent | Recognised | HearingFailed | _Timer | Ending
@@ -126,12 +130,14 @@ class Call:
         self._hearing = Hearing(self.lane, self, self._inbox.put)
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
-        self._timers: set[asyncio.TimerHandle] = set()
-        self._wait_input: asyncio.TimerHandle | None = None
-        self._silence: asyncio.TimerHandle | None = None
+        self._timers: set[_Timer] = set()
+        self._wait_input: _Timer | None = None
+        self._silence: _Timer | None = None
         self._silent_since = 0
         self._asr_index = 0
         self._held = False
+        self._media_expected_since = 0.0
+        self._track_open = False
         self._hangup_headers: dict[str, str] = {}
 
     # --- what the dialogue sees (wire.dialogue.CallPort) ----------------------------------------------
@@ -154,9 +160,13 @@ class Call:
         if isinstance(event, events.Error):
             self.errors.append(event.error)
             self.log.warning("! %s: %s", event.sender, event.error)
-        self._dialogue.receive(event)
-        for observer in self.observers:
-            observer(event)
+        for receive in (self._dialogue.receive, *self.observers):
+            try:
+                receive(event)
+            except Exception:
+                # Whoever fails to listen ends the call; the others are still told how.
+                self.log.exception("- %s was not taken", event.event)
+                self.end(CRASHED)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> Running:
         if self._tasks is None:
@@ -209,9 +219,10 @@ class Call:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self.spawn(self._lead(), "dialogue")
-                begin()
+                self._begin(begin)
                 while self.state not in (CallState.ENDING, CallState.ENDED):
                     self._handle(await self._inbox.get())
+                self._leave()
                 await self._stop_tasks()
         except* Exception as group:
             for error in group.exceptions:
@@ -220,18 +231,38 @@ class Call:
             self._end(CRASHED)
         finally:
             self._tasks = None
+            self._leave()
         await self._wrap_up()
+
+    def _begin(self, begin: Callable[[], None]) -> None:
+        try:
+            begin()
+        except ActiveCallError as error:
+            self._fail("invite", str(error))
+            self._end(failed(str(error)))
 
     async def _lead(self) -> None:
         try:
             await self._dialogue.run(self)
         except ActiveCallError as error:
             self._fail("playbook", str(error))
-            self.end(Ending("failed", "system", "failed", 500, str(error)))
+            self.end(failed(str(error)))
+
+    def _leave(self) -> None:
+        """Fall silent and say goodbye, once."""
+        if self.times.end is not None:
+            return
+        self.times.end = self._clock.wall()
+        for timer in list(self._timers):
+            self._cancel(timer)
+        self._hearing.stop()
+        self.lane.flush()
+        self.lane.stop_recording()
+        self.leg.hang_up(self._hangup_headers)
+        self.lane.close()
 
     async def _stop_tasks(self) -> None:
-        self._hearing.stop()
-        for task in list(self._running):
+        for task in self._running:
             task.cancel()
         if self._running:
             _, stuck = await asyncio.wait(list(self._running), timeout=_DIALOGUE_SECONDS)
@@ -239,26 +270,24 @@ class Call:
                 self.log.error("- task %s does not stop", task.get_name())
 
     async def _wrap_up(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        self.lane.flush()
-        self.lane.stop_recording()
-        self.times.end = self._clock.wall()
-        self.leg.sip.hangup(headers=self._hangup_headers)
-        self.lane.close()
         try:
             async with asyncio.timeout(_RECORDING_SECONDS):
                 await self.lane.closed.wait()
         except TimeoutError:
             self.log.error("- the media plane did not give the lane back within %g s", _RECORDING_SECONDS)
         now = self.now_ms()
-        if self.times.answer is not None:
-            duration = round((self.times.end - self.times.answer) * 1000)
-            track = events.TrackEnd(
-                track_id=self._id, timestamp=now, duration=duration, ssrc=self.lane.ssrc, play_id=None
+        if self._track_open:
+            assert self.times.end is not None
+            duration = self.times.end - self.times.answer if self.times.answer is not None else 0.0
+            self.emit(
+                events.TrackEnd(
+                    track_id=self._id,
+                    timestamp=now,
+                    duration=round(duration * 1000),
+                    ssrc=self.lane.ssrc,
+                    play_id=None,
+                )
             )
-            self.emit(track)
         self.emit(self._hangup_event(now))
         self._set_state(CallInput.FINISH)
 
@@ -294,10 +323,18 @@ class Call:
             events.Error(track_id=self._id, timestamp=self.now_ms(), sender=sender, error=text, code=code)
         )
 
-    def _after(self, seconds: float, action: Callable[[], None]) -> asyncio.TimerHandle:
-        timer = asyncio.get_running_loop().call_later(seconds, self._post, _Timer(action))
+    def _after(self, seconds: float, action: Callable[[], None]) -> _Timer:
+        timer = _Timer(action)
+        timer.handle = asyncio.get_running_loop().call_later(seconds, self._post, timer)
         self._timers.add(timer)
         return timer
+
+    def _cancel(self, timer: _Timer | None) -> None:
+        """Also a timer that ran out, if its notice still waits in the inbox."""
+        if timer in self._timers:
+            self._timers.remove(timer)
+            if timer.handle is not None:
+                timer.handle.cancel()
 
     # --- set-up ---------------------------------------------------------------------------------------
 
@@ -308,13 +345,19 @@ class Call:
         self.emit(
             events.Incoming(track_id=self._id, timestamp=now, caller=self.caller, callee=self.callee, sdp=offer)
         )
-        self.leg.accept(self.on_sip)
-        self._talk(self.leg.local_sdp)
-        self._listen()
+        if self.leg.accept(self.on_sip):
+            self._open_track()
+            self._talk(self.leg.local_sdp)
+            self._listen()
 
     def dialing(self) -> None:
-        """Outbound: INVITE was sent."""
+        """Outbound: INVITE is about to be sent."""
         self._set_state(CallInput.DIAL)
+        self._open_track()
+
+    def _open_track(self) -> None:
+        self._track_open = True
+        self.emit(events.TrackStart(track_id=self._id, timestamp=self.now_ms()))
 
     def _talk(self, sdp: bytes) -> None:
         self._set_state(CallInput.ANSWER)
@@ -322,15 +365,15 @@ class Call:
         if self.recording is not None:
             plan = self.recording
             self.lane.start_recording(plan.path, rate_hz=plan.rate_hz, flush_ms=plan.flush_ms)
-        now = self.now_ms()
-        self.emit(events.TrackStart(track_id=self._id, timestamp=now))
-        self.emit(events.Answer(track_id=self._id, timestamp=now, sdp=sdp.decode("utf-8", "replace")))
+        text = sdp.decode("utf-8", "replace")
+        self.emit(events.Answer(track_id=self._id, timestamp=self.now_ms(), sdp=text))
 
     def _listen(self) -> None:
         self._player.option = self.option.tts
         complaint = self._hearing.start(self.option.vad, self.option.asr)
         if complaint:
             self._fail("vad", complaint)
+        self._media_expected_since = asyncio.get_running_loop().time()
         self._watch_inactivity()
 
     def _watch_inactivity(self) -> None:
@@ -338,8 +381,12 @@ class Call:
         limit = self._inactivity_seconds if limit is None else limit
         if not limit:
             return
-        silent = self.lane.silent_ticks * 0.02
-        if silent > limit and not self._held:
+        now = asyncio.get_running_loop().time()
+        if self._held:
+            self._media_expected_since = now
+        # Neither ringing nor hold counts as silence.
+        silent = min(self.lane.silent_ticks * TICK_SECONDS, now - self._media_expected_since)
+        if silent > limit:
             self.emit(events.Inactivity(track_id=self._id, timestamp=self.now_ms()))
             self._end(inactive(limit))
         else:
@@ -352,7 +399,9 @@ class Call:
             case LaneEvent():
                 self._on_lane(notice)
             case _Timer():
-                notice.action()
+                if notice in self._timers:
+                    self._timers.remove(notice)
+                    notice.action()
             case Recognised():
                 self._recognised(notice)
             case HearingFailed():
@@ -405,7 +454,9 @@ class Call:
             case sip_events.OfferReceived():
                 self._held = self.leg.reoffered(event.sdp)
             case sip_events.InfoReceived():
-                self.log.debug("< INFO %s", event.content_type)
+                digit = digit_of_info(event.content_type, event.body)
+                if digit is not None:
+                    self._pressed(digit)
             case sip_events.Ended():
                 self._peer_ended(event)
             case _:
@@ -444,13 +495,15 @@ class Call:
             case lane_messages.SpeechEnded():
                 self._speech_ended(event)
             case lane_messages.DigitReceived():
-                self._cancel_wait()
-                now = self.now_ms()
-                self.emit(events.Dtmf(track_id=self._id, timestamp=now, digit=event.digit))
+                self._pressed(event.digit)
             case lane_messages.MediaStarted():
                 self.emit(events.MediaReady(track_id=self._id, timestamp=self.now_ms()))
             case _:
                 self.log.debug("- %s", event)
+
+    def _pressed(self, digit: str) -> None:
+        self._cancel_wait()
+        self.emit(events.Dtmf(track_id=self._id, timestamp=self.now_ms(), digit=digit))
 
     # --- listening ------------------------------------------------------------------------------------
 
@@ -488,9 +541,8 @@ class Call:
             self._silence = self._after(timeout / 1000, self._tell_silence)
 
     def _cancel_silence(self) -> None:
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
+        self._cancel(self._silence)
+        self._silence = None
 
     def _recognised(self, notice: Recognised) -> None:
         result = notice.result
@@ -519,7 +571,7 @@ class Call:
         if not complete:
             return
         if track.auto_hangup:
-            self._end(AUTO_HANGUP)
+            self.end(AUTO_HANGUP)  # by the inbox: a track without audio ends in its own task
         elif track.wait_input_timeout:
             self._cancel_wait()
             self._wait_input = self._after(
@@ -539,9 +591,8 @@ class Call:
         )
 
     def _cancel_wait(self) -> None:
-        if self._wait_input is not None:
-            self._wait_input.cancel()
-            self._wait_input = None
+        self._cancel(self._wait_input)
+        self._wait_input = None
 
 
 def rfc3339(seconds: float) -> str:

@@ -11,6 +11,7 @@ from active_call.media.supervisor import MediaPlane
 from active_call.sdp.negotiate import LocalMedia, Negotiated, accept_answer, answer_offer, make_offer
 from active_call.sip.agent import Credentials, SipAgent, SipCall
 from active_call.sip.events import SipEvent
+from active_call.sip.usage import UsageState
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,20 @@ class SipLeg:
             raise RemoteProtocolError("INVITE without an offer is not supported yet", 488)
         self.local_sdp, self.negotiated = answer_offer(sip.remote_sdp, self.local)
 
-    def accept(self, listener: Callable[[SipEvent], None]) -> None:
-        """Inbound: start the media, answer 200."""
+    def accept(self, listener: Callable[[SipEvent], None]) -> bool:
+        """Inbound: start the media, answer 200. False if the caller has given up, which `listener` is told."""
         assert self.negotiated is not None
-        self._configure(self.negotiated)
         self.sip.listener = listener
+        if self.sip.state is UsageState.ENDED:
+            return False
+        self._configure(self.negotiated)
         self.sip.accept(self.local_sdp)
+        return True
+
+    def hang_up(self, headers: Mapping[str, str]) -> None:
+        """End the dialog in the way that fits its state; harmless without one."""
+        if self._sip is not None:
+            self._sip.hangup(headers=headers)
 
     def dial(
         self,
@@ -99,7 +108,10 @@ class SipLeg:
 
     def reoffered(self, sdp: bytes | None) -> bool:
         """Answer a re-INVITE or UPDATE. Returns whether the peer now holds the call."""
-        assert self.negotiated is not None
+        if self.negotiated is None:
+            # RFC 3311 §5.2: an UPDATE before the answer to the offer in our INVITE.
+            self.sip.answer_offer(None, 491, "Request Pending")
+            return False
         if sdp is None:
             self.sip.answer_offer(None, 488, "Not Acceptable Here")
             return self.negotiated.held

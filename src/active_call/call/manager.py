@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from active_call.call.leg import MediaPolicy, SipLeg
 from active_call.call.reasons import SHUTDOWN, Ending
 from active_call.call.record import record_of
 from active_call.core.clock import Clock
-from active_call.core.errors import ActiveCallError, MediaError, RemoteProtocolError
+from active_call.core.errors import ActiveCallError, LocalProtocolError, MediaError, RemoteProtocolError
 from active_call.core.names import safe_name
 from active_call.media.supervisor import MediaPlane
 from active_call.records.cdr import save_local
@@ -27,8 +27,8 @@ from active_call.wire.options import CallOption, RecorderOption
 
 log = logging.getLogger(__name__)
 
-_EARLY_MESSAGES = 64
-_RETRY_AFTER = {"Retry-After": "5"}
+_EARLY_DIALOGS, _EARLY_MESSAGES = 64, 16
+_RETRY_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,19 @@ class Router(Protocol):
 
 
 class Refused(ActiveCallError):
-    """An inbound call is answered with `status` and a reason in words."""
+    """An inbound call is answered with `status` and a reason in words; `retry`: later may be better."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, *, retry: bool = False) -> None:
         super().__init__(reason)
         self.status = status
+        self.retry = retry
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the response: the reason again (RFC 3326), and when to retry."""
+        text = str(self).replace("\\", r"\\").replace('"', r"\"")
+        headers = {"Reason": f'SIP;cause={self.status};text="{text}"'}
+        return headers | {"Retry-After": str(_RETRY_SECONDS)} if self.retry else headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ class CallManager:
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
         self._by_sip_id: dict[str, Call] = {}
-        self._early: OrderedDict[str, list[tuple[str, bytes]]] = OrderedDict()
+        self._early: OrderedDict[str, deque[tuple[str, bytes]]] = OrderedDict()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -114,9 +122,7 @@ class CallManager:
             call = self._inbound(sip)
         except Refused as refusal:
             log.info("- refused %s -> %s: %d %s", sip.caller, sip.callee, refusal.status, refusal)
-            headers = _RETRY_AFTER if refusal.status == 503 and "capacity" in str(refusal) else {}
-            cause = f'SIP;cause={refusal.status};text="{refusal}"'
-            sip.reject(refusal.status, str(refusal), headers={**headers, "Reason": cause})
+            sip.reject(refusal.status, str(refusal), headers=refusal.headers)
             return
         self._start(call, call.pick_up, sip.call_id)
 
@@ -125,29 +131,30 @@ class CallManager:
         call = self._by_sip_id.get(sip_call_id)
         if call is not None:
             call.dump.sip("<" if direction == "<" else ">", data)
-            return
-        self._early.setdefault(sip_call_id, []).append((direction, data))
-        if len(self._early) > _EARLY_MESSAGES:
-            self._early.popitem(last=False)
+        elif self._settings.dump:
+            # Most are of no call at all (OPTIONS, refused calls), under an id that may come back for ever.
+            self._early.setdefault(sip_call_id, deque(maxlen=_EARLY_MESSAGES)).append((direction, data))
+            if len(self._early) > _EARLY_DIALOGS:
+                self._early.popitem(last=False)
 
     def _inbound(self, sip: SipCall) -> Call:
         if self._plane.overloaded:
-            raise Refused(503, "out of media capacity")
+            raise Refused(503, "out of media capacity", retry=True)
         variables: dict[str, Any] = {**sip.headers}
         variables |= self._built_ins(sip.dialog_id, sip.caller, sip.callee)
         lead = self._router(sip.caller, sip.callee, variables)
         try:
             leg = SipLeg.open(self._plane, self._agent().advertised_host(sip.peer[0]), self._settings.media)
         except MediaError as error:
-            raise Refused(503, f"out of media capacity: {error}") from error
-        try:
-            leg.negotiate(sip)
-        except RemoteProtocolError as error:
-            leg.lane.close()
-            raise Refused(error.status, str(error)) from error
-        return self._call(
-            sip.dialog_id, leg, lead, variables, inbound=True, caller=sip.caller, callee=sip.callee
-        )
+            raise Refused(503, f"out of media capacity: {error}", retry=True) from error
+        with _given_back_unless_used(leg):
+            try:
+                leg.negotiate(sip)
+            except RemoteProtocolError as error:
+                raise Refused(error.status, str(error)) from error
+            return self._call(
+                sip.dialog_id, leg, lead, variables, inbound=True, caller=sip.caller, callee=sip.callee
+            )
 
     # --- outbound -------------------------------------------------------------------------------------
 
@@ -160,9 +167,11 @@ class CallManager:
         caller: str | None = None,
         call_id: str | None = None,
     ) -> Call:
-        """Start an outbound call. Raises MediaError if there is no room for it."""
+        """Start an outbound call. Raises MediaError without room, LocalProtocolError if the id is taken."""
         agent = self._agent()
         call_id = call_id or f"s.{secrets.token_hex(16)}"
+        if call_id in self.calls:
+            raise LocalProtocolError(f'there is a call "{call_id}" already')
         host = callee.split("@")[-1].split(";")[0].split(">")[0]
         leg = SipLeg.open(self._plane, agent.advertised_host(host), self._settings.media)
         caller = caller or f"sip:active-call@{leg.local.address}"
@@ -171,9 +180,11 @@ class CallManager:
         if sip is not None and sip.username and sip.password is not None:
             credentials = Credentials(sip.username, sip.password.get_secret_value(), sip.realm)
         variables |= self._built_ins(call_id, caller, callee)
-        call = self._call(call_id, leg, lead, variables, inbound=False, caller=caller, callee=callee)
+        with _given_back_unless_used(leg):
+            call = self._call(call_id, leg, lead, variables, inbound=False, caller=caller, callee=callee)
 
         def begin() -> None:
+            call.dialing()
             headers = (sip.headers or {}) if sip is not None else {}
             leg.dial(
                 agent,
@@ -184,7 +195,6 @@ class CallManager:
                 headers=headers,
                 credentials=credentials,
             )
-            call.dialing()
 
         self._start(call, begin, call_id)
         return call
@@ -249,27 +259,32 @@ class CallManager:
             call.dump.sip("<" if direction == "<" else ">", data)
         self.total += 1
         self._idle.clear()
-        if self.on_start is not None:
-            self.on_start(call)
         self._tasks.create_task(self._run(call, begin, sip_call_id), name=f"call {call.id}")
 
     async def _run(self, call: Call, begin: Callable[[], None], sip_call_id: str) -> None:
+        """Lead a call from its first moment to its record. One call's defect never touches another."""
         path: Path | None = None
         try:
+            if self.on_start is not None:
+                self.on_start(call)
             await call.run(begin)
             path = await self._write_record(call)
         except Exception:
-            # One call's defect never touches another; the call is gone, its lane is given back.
             self.failed += 1
             log.exception("[%s] the call crashed", call.id)
+            call.leg.hang_up({})
             call.lane.close()
         finally:
-            self.calls.pop(call.id, None)
-            self._by_sip_id.pop(sip_call_id, None)
+            del self.calls[call.id]
+            if self._by_sip_id.get(sip_call_id) is call:  # a call that came back to us has the same Call-ID
+                del self._by_sip_id[sip_call_id]
             if not self.calls:
                 self._idle.set()
         if self.on_record is not None:
-            self.on_record(call, path)
+            try:
+                self.on_record(call, path)
+            except Exception:
+                log.exception("[%s] the observer of records failed", call.id)
 
     async def _write_record(self, call: Call) -> Path | None:
         await asyncio.to_thread(call.dump.close)
@@ -296,6 +311,15 @@ class CallManager:
         except TimeoutError:
             return False
         return True
+
+
+@contextmanager
+def _given_back_unless_used(leg: SipLeg) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        leg.lane.close()
+        raise
 
 
 def refused_playbook(error: ActiveCallError | OSError) -> Refused:

@@ -2,17 +2,20 @@
 
 A track is one stretch of playback under one play id. Its start and end are told when the media plane has
 really played them: both hang on marks. A track that is cut short is told when the media plane has flushed it,
-with what was heard of it.
+with what was heard of it. Two flushes within a tick are one to the media plane, and a flush that comes just as
+the last sample is played is none: so a cut track also hangs on a mark where it was cut, and whatever is
+reported from a position ends all tracks that were cut up to there.
 """
 
 import asyncio
 import base64
 import binascii
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +33,7 @@ from active_call.wire.options import TtsOption, merge
 
 log = logging.getLogger(__name__)
 
-_FADE_MS = 20.0
+_FADE_MS = 5.0
 _STREAM_IDLE_SECONDS = 10.0
 _MAX_PIECES = 1000
 
@@ -50,6 +53,7 @@ class Track:
 
     play_id: str | None
     streaming: bool = False
+    file: bool = False
     pieces: ControlChannel[Tts | None] = field(default_factory=lambda: ControlChannel(_MAX_PIECES))
     auto_hangup: bool = False
     wait_input_timeout: float | None = None
@@ -58,10 +62,17 @@ class Track:
     end: int = -1
     start_mark: int = 0
     end_mark: int = 0
+    """0 until all its audio is queued."""
+    cut_at: int = -1
+    cut_mark: int = 0
     heard: bool = False
     closed: bool = False
     """No more pieces are taken."""
     task: Running | None = None
+
+    def joined_by(self, command: Tts) -> bool:
+        """Whether `command` goes on with this track."""
+        return not self.closed and command.play_id in (None, self.play_id)
 
     def position_in_text(self, position: int) -> tuple[str | None, int | None]:
         """The piece heard at `position`, and how many of its words (characters, without spaces) were heard."""
@@ -95,34 +106,36 @@ class Player:
     # --- commands -------------------------------------------------------------------------------------
 
     def tts(self, command: Tts) -> None:
-        """Speak: join the current track, or replace it."""
+        """Speak: join the current track, or replace it. Raises ChannelFull if too many pieces wait."""
         track = self._current
-        if track is None or track.closed or command.play_id not in (None, track.play_id):
+        if track is None or not track.joined_by(command):
             track = self._replace(Track(command.play_id, streaming=command.streaming))
-            track.task = self._call.spawn(self._speak(track), f"tts {command.play_id or ''}")
         track.auto_hangup = track.auto_hangup or command.auto_hangup
         track.wait_input_timeout = command.wait_input_timeout
         track.pieces.put(command)
-        if command.end_of_stream:
+        if track.streaming and command.end_of_stream:
             track.closed = True
             track.pieces.put(None)
+        if track.task is None or track.end >= 0:
+            track.end, track.end_mark = -1, 0  # it goes on, before it was heard to its end
+            track.task = self._call.spawn(self._speak(track), f"tts {command.play_id or ''}")
 
     def play(self, command: Play) -> None:
         """Play a file; replaces the current track."""
-        track = self._replace(Track(command.play_id or command.url, closed=True))
+        track = self._replace(Track(command.play_id or command.url, file=True, closed=True))
         track.auto_hangup = command.auto_hangup
         track.wait_input_timeout = command.wait_input_timeout
         track.task = self._call.spawn(self._play_file(track, command), f"play {command.url}")
 
     def interrupt(self, *, graceful: bool = False, fade_ms: float | None = None) -> None:
-        """Stop the current track: now, or after the piece that is being heard."""
+        """Stop the current track: at once, or after what has been synthesised of a track of whole sentences."""
         track = self._current
         if track is None:
             return
-        if graceful and not track.streaming and track.start >= 0:
+        if graceful and not track.streaming and not track.file and track.start >= 0:
+            _disarm(track)
             track.closed = True
             track.pieces = ControlChannel(_MAX_PIECES)
-            track.pieces.put(None)
             return
         self._cut_short(track, _FADE_MS if fade_ms is None else fade_ms)
 
@@ -135,36 +148,40 @@ class Player:
     def _cut_short(self, track: Track, fade_ms: float) -> None:
         if track.task is not None:
             track.task.cancel()
-        track.auto_hangup = False
+        _disarm(track)
         self._current = None
         if track.end < 0:
             track.end = self._lane.write_position
-        if self._lane.flush(fade_ms=fade_ms):
-            self._cut.append(track)
-        else:
+        if not self._lane.flush(fade_ms=fade_ms) and not self._cut:
             self._ended(track, heard_to=self._lane.read_position, complete=False)
+            return
+        track.cut_at = self._lane.write_position
+        track.cut_mark = self._lane.mark(track.cut_at)
+        self._cut.append(track)
 
     # --- what the media plane reports -----------------------------------------------------------------
 
     def mark_played(self, event: MarkPlayed) -> None:
-        """A start or end mark was reached."""
-        for track in [*self._cut, self._current]:
-            if track is None:
-                continue
-            if event.mark == track.start_mark and not track.heard:
+        """A start or end mark was reached, or the place where a track was cut."""
+        for track in (*self._cut, self._current):
+            if track is not None and event.mark == track.start_mark and not track.heard:
                 self._heard(track, self._lane.tick_wall_ms(event.tick))
-            elif event.mark == track.end_mark:
-                if track in self._cut:
-                    self._cut.remove(track)
-                else:
-                    self._current = None
-                self._ended(track, heard_to=track.end, complete=True)
+        current = self._current
+        if current is not None and event.mark == current.end_mark:
+            self._current = None
+            self._ended(current, heard_to=current.end, complete=True)
+        elif any(event.mark == track.cut_mark for track in self._cut):
+            self._end_cut(event.position, event.position)
 
     def flushed(self, event: Flushed) -> None:
-        """The oldest cut track went silent."""
-        if self._cut:
+        """All that was cut went silent."""
+        self._end_cut(event.flushed_to, event.position)
+
+    def _end_cut(self, cut_before: int, heard_to: int) -> None:
+        """The tracks that were cut up to position `cut_before` are over."""
+        while self._cut and self._cut[0].cut_at <= cut_before:
             track = self._cut.pop(0)
-            self._ended(track, heard_to=event.position, complete=False)
+            self._ended(track, heard_to=heard_to, complete=track.end_mark > 0 and heard_to >= track.end)
 
     def _heard(self, track: Track, timestamp: int) -> None:
         track.heard = True
@@ -203,27 +220,31 @@ class Player:
     # --- producing audio ------------------------------------------------------------------------------
 
     async def _speak(self, track: Track) -> None:
+        """Produce until nothing more is asked for."""
+        if track.streaming:
+            await self._attempt(self._speak_stream(track))
+            track.closed = True
+            await self._pad(track)
+        else:
+            while len(track.pieces):
+                await self._attempt(self._speak_piece(track))
+                if not len(track.pieces):
+                    await self._pad(track)
+        self._produced(track)
+
+    async def _attempt(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            if track.streaming:
-                await self._speak_stream(track)
-            else:
-                await self._speak_pieces(track)
+            await work
         except ProviderError as error:
             self._fail("tts", str(error))
-        track.closed = True
-        await self._produced(track)
 
-    async def _speak_pieces(self, track: Track) -> None:
-        while True:
-            if not track.closed and not len(track.pieces) and track.start >= 0:
-                return
-            piece = await track.pieces.get()
-            if piece is None:
-                return
-            if piece.base64:
-                await self._queue(track, self._decoded(piece.text), piece.text and "")
-            elif piece.text.strip():
-                await self._synthesize(track, _one(piece.text), piece, piece.text)
+    async def _speak_piece(self, track: Track) -> None:
+        piece = await track.pieces.get()
+        assert piece is not None, "only the end of a stream is marked"
+        if piece.base64:
+            await self._queue(track, self._decoded(piece.text), "")
+        elif piece.text.strip():
+            await self._synthesize(track, _one(piece.text), piece, piece.text)
 
     async def _speak_stream(self, track: Track) -> None:
         first = await track.pieces.get()
@@ -275,7 +296,8 @@ class Player:
             self._fail("play", f'"{command.url}": {error.strerror}')
         except MediaError as error:
             self._fail("play", str(error))
-        await self._produced(track)
+        await self._pad(track)
+        self._produced(track)
 
     async def _queue(self, track: Track, pcm: Pcm, text: str) -> None:
         if not len(pcm):
@@ -290,12 +312,15 @@ class Player:
             track.spoken.append(Spoken(text, start, start + len(pcm)))
         await self._lane.play(pcm)
 
-    async def _produced(self, track: Track) -> None:
-        """All audio of the track is queued: its end is a mark, on a tick's border."""
+    async def _pad(self, track: Track) -> None:
+        """Fill the last tick: a mark is told with the tick that reaches it."""
         if track.start >= 0:
             ragged = (self._lane.write_position - track.start) % TICK_SAMPLES
             if ragged:
                 await self._lane.play(np.zeros(TICK_SAMPLES - ragged, np.int16))
+
+    def _produced(self, track: Track) -> None:
+        """All audio of the track is queued."""
         track.end = self._lane.write_position
         if track.start >= 0:
             track.end_mark = self._lane.mark(track.end)
@@ -320,6 +345,12 @@ class Player:
         self._call.emit(
             Error(track_id=self._track_id, timestamp=self._call.now_ms(), sender=sender, error=text, code=500)
         )
+
+
+def _disarm(track: Track) -> None:
+    """What was to happen at the end of the track does not."""
+    track.auto_hangup = False
+    track.wait_input_timeout = None
 
 
 async def _one(text: str) -> AsyncIterator[str]:

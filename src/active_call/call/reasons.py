@@ -58,6 +58,11 @@ NO_ACK = Ending("failed", "system", "failed", 408, "the caller never confirmed t
 CRASHED = Ending("failed", "system", "failed", 500, "an error inside the gateway ended the call")
 
 
+def failed(detail: str) -> Ending:
+    """We could not make or lead the call."""
+    return Ending("failed", "system", "failed", 500, detail)
+
+
 def inactive(seconds: float) -> Ending:
     """No RTP arrived for so long."""
     detail = f"no RTP arrived for {seconds:g} s"

@@ -66,7 +66,7 @@ def _media(counters: LaneStatistics) -> MediaStatistics:
         mos=round(
             mos(
                 unheard / expected,
-                counters.jitter_ms,
+                0.0,  # what the jitter costs is in the delay of the buffer, which is known
                 counters.delay_ms + counters.rtt_ms / 2 + _PACKETISATION_MS,
             ),
             2,

@@ -40,6 +40,7 @@ from active_call.media.ports import MediaSockets
 if TYPE_CHECKING:
     from active_call.media.supervisor import MediaPlane
 
+_FOREVER = 1 << 62
 _PENDING_LIMIT = 8 * SAMPLE_RATE
 """A producer that is this far ahead waits."""
 
@@ -137,8 +138,8 @@ class Lane:
     def close(self) -> None:
         """Give the lane back; `closed` is set when the media plane has let go of it and of its file."""
         if not self.closing:
-            self.closing = True
             self.flush()
+            self.closing = True
             self._room.set()
             self._plane.release(self, CloseLane(self.ref.row, self.ref.generation))
 
@@ -183,16 +184,27 @@ class Lane:
         return mark
 
     def flush(self, *, fade_ms: float = 20.0) -> bool:
-        """Barge-in: drop all queued audio, fading out. False if nothing was queued."""
+        """Barge-in: drop all queued audio, fading out. Flushed follows, unless its end is heard just now.
+
+        False, and no Flushed, if nothing is queued in the ring that was not flushed before.
+        """
+        if self.closing:  # the row may be another lane's already
+            return False
         row, table = self.ref.row, self._table
-        queued = self.write_position > self.read_position
+        written = int(table.play_write[row])
+        queued = written > max(self.read_position, int(table.play_flush[row]))
         self._pending.clear()
         self._pending_samples = 0
         self._room.set()
+        self._forget_marks(written, _FOREVER)
         if queued:
             table.flush_fade[row] = ms_to_samples(fade_ms)
-            table.play_flush[row] = table.play_write[row]
+            table.play_flush[row] = written
         return queued
+
+    def _forget_marks(self, after: int, to: int) -> None:
+        """What is dropped between two playback positions is never heard."""
+        self._marks = {mark: at for mark, at in self._marks.items() if not after < at <= to}
 
     def top_up(self) -> None:
         """Move pending audio into the ring, up to the high-water mark."""
@@ -222,14 +234,20 @@ class Lane:
     @property
     def position(self) -> int:
         """Lane position: samples received (and sent) so far."""
-        return int(self._table.position[self.ref.row])
+        return int(self._table.position[self.ref.row]) if self._ticked else 0
 
     @property
     def silent_ticks(self) -> int:
         """Ticks since the last RTP packet, or since the lane opened."""
+        if not self._ticked:
+            return 0
         row, table = self.ref.row, self._table
-        since = max(int(table.rx_tick[row]), int(table.opened_tick[row]))
-        return max(0, table.get("tick") - since) if since >= 0 else 0
+        return max(0, table.get("tick") - max(int(table.rx_tick[row]), int(table.opened_tick[row])))
+
+    @property
+    def _ticked(self) -> bool:
+        """Whether the plane has taken the lane in. Until then its columns are those of the former lane."""
+        return int(self._table.opened_tick[self.ref.row]) >= 0
 
     def wall_ms(self, position: int) -> int:
         """Unix milliseconds of a lane position."""
@@ -287,9 +305,7 @@ class Lane:
             case MarkPlayed():
                 return self._marks.pop(event.mark, None) is None
             case Flushed():
-                self._marks = {
-                    m: p for m, p in self._marks.items() if not event.position < p <= event.flushed_to
-                }
+                self._forget_marks(event.position, event.flushed_to)
             case SpeechStarted() | SpeechEnded():
                 moment = event.position if isinstance(event, SpeechStarted) else event.end
                 if moment <= self._last_speech:

@@ -16,7 +16,6 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -48,6 +47,8 @@ _FEED_PHASES = 5
 _START_SECONDS = 10.0
 _FIRST_RESTART_PAUSE = 0.2
 _MINIMAL_SLACK_MS = 2.0
+_BACKLOG_LIMIT = 20_000
+"""Control messages that wait for a process which reads none: it is stuck, and killed."""
 
 
 @dataclass(eq=False)
@@ -71,7 +72,6 @@ class MediaPlane:
         self.table = Table.create(capacity, epoch_ns=now, wall_ns=wall_ns())
         self.lanes: dict[int, Lane] = {}
         self.promotions = 0
-        self.on_lost: Callable[[], None] | None = None
         self._ports = ports
         self._cname = cname
         self._want_spare = spare
@@ -112,7 +112,9 @@ class MediaPlane:
         self._feed()
 
     async def aclose(self) -> None:
-        """Let the processes finish their files and exit."""
+        """Let the processes finish their files and exit. Harmless a second time."""
+        if self._closing:
+            return
         self._closing = True
         if self._feed_timer is not None:
             self._feed_timer.cancel()
@@ -202,6 +204,9 @@ class MediaPlane:
         # A queued message outlives the caller's sockets, so it keeps descriptors of its own.
         if child.backlog:
             child.backlog.append((data, tuple(os.dup(fd) for fd in fds)))
+            if len(child.backlog) == _BACKLOG_LIMIT:
+                log.error("media process %d reads nothing; killing it", child.process.pid)
+                child.process.kill()
             return
         try:
             _send_with_fds(child.pipe, data, fds)
@@ -307,7 +312,10 @@ class MediaPlane:
                     return
                 if isinstance(event, LaneClosed) and not event.active:
                     return
-                lane.receive(event)
+                try:
+                    lane.receive(event)
+                except Exception:  # a fault in one call must not cost the others their events
+                    log.exception("lane %d: the listener failed on %s", event.row, type(event).__name__)
                 self._release_if_done(lane)
 
     def _release_if_done(self, lane: Lane) -> None:
@@ -329,8 +337,9 @@ class MediaPlane:
             old.process.wait(1.0)
         # Closing lanes that the dead process never confirmed: ask again. It left their files valid, but short.
         for lane in list(self.lanes.values()):
-            if lane.closing:
+            if lane.recording is None:
                 lane.recording_pending = False
+            if lane.closing:
                 self._send_to(child, [CloseLane(lane.ref.row, lane.ref.generation)])
                 self._release_if_done(lane)
         self._replace_spare()
@@ -347,15 +356,23 @@ class MediaPlane:
         log.warning("- media process %d ended with status %d", child.process.pid, status)
         if self._spare is child:
             self._spare = None
+        if self._active is not None and self._active.gone and self._spare is None:
+            log.error("- the media plane died without a spare; starting another")
+            # One that could not even start is not tried again at once.
+            assert self._loop is not None
+            pause = 0.0 if self._active.ready.is_set() else self._next_pause()
+            self._loop.call_later(pause, self._start_successor, self._active)
+        elif self._active is not child:
             self._replace_spare()
-        elif self._active is child and self._spare is None:
-            self._start_successor(child)
 
     def _replace_spare(self) -> None:
         if self._closing or not self._want_spare or self._loop is None or self._spare is not None:
             return
-        self._loop.call_later(self._restart_pause, self._start_spare)
-        self._restart_pause = min(self._restart_pause * 2, 10.0)
+        self._loop.call_later(self._next_pause(), self._start_spare)
+
+    def _next_pause(self) -> float:
+        pause, self._restart_pause = self._restart_pause, min(self._restart_pause * 2, 10.0)
+        return pause
 
     def _start_spare(self) -> None:
         if self._closing or self._spare is not None or self._active is None:
@@ -364,7 +381,8 @@ class MediaPlane:
         self._watch(self._spare)
 
     def _start_successor(self, dead: _Child) -> None:
-        log.error("- the media plane died without a spare; starting another")
+        if self._closing or self._active is not dead:
+            return
         self._active = self._start_child(predecessor=dead)
         self._watch(self._active)
 
@@ -374,16 +392,20 @@ class MediaPlane:
         """Every tick, a fifth of the lanes: top up playback, hand over received audio."""
         if self._closing or self._loop is None:
             return
+        self._feed_timer = self._loop.call_later(TICK_SECONDS, self._feed)
         self._feed_phase = (self._feed_phase + 1) % _FEED_PHASES
         if self.table.get("ticks"):
             self._slack_ms += (self.table.get("slack_ns") / 1e6 - self._slack_ms) / 25
         for row, lane in list(self.lanes.items()):
             if row % _FEED_PHASES == self._feed_phase:
-                if lane.waiting:
-                    lane.top_up()
-                if lane.listening:
-                    lane.drain()
-        self._feed_timer = self._loop.call_later(TICK_SECONDS, self._feed)
+                try:
+                    if lane.waiting:
+                        lane.top_up()
+                    if lane.listening:
+                        lane.drain()
+                except Exception:  # a fault in one call must not starve the others
+                    log.exception("lane %d could not be fed; it is heard no more", row)
+                    lane.listen(None)
 
 
 def _send_with_fds(pipe: socket.socket, data: bytes, fds: tuple[int, ...]) -> None:

@@ -161,7 +161,7 @@ class Plane:
                 skipped += behind
                 table.set("skipped_ticks", skipped)
                 log.warning("stalled: %d ticks are skipped", behind)
-                media.next_tick = tick + behind
+                media.skip(behind)
                 continue
             self._receive_controls(started_ns + _CONTROL_NS)
             self._sockets.drain(tick)

@@ -23,8 +23,8 @@ MAX_FDS: Final = 253
 _MAX_ROUNDS = 12
 """Packets taken from one lane per tick; what is more waits for the next."""
 _SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h
-_SAMPLED_SHARE = 16
-"""One lane in so many has the arrival of its packets measured by the kernel, in turn."""
+_SAMPLED_LANES = 32
+"""So many lanes at a time have the arrival of their packets measured by the kernel; more take turns."""
 _SAMPLED_TICKS = 64
 _TIMESPEC = struct.Struct("@qq")
 _ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size)
@@ -63,6 +63,8 @@ class LaneSockets:
             sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._rtp[row], self._rtcp[row] = rtp, rtcp
         self._row_of[rtp_fd] = self._row_of[rtcp_fd] = row
+        if len(self._rtp) <= _SAMPLED_LANES:
+            self._sampled.add(row)
         self._choose(row)
         if self._rtp_poll and self._rtcp_poll:
             self._rtp_poll.register(rtp_fd, select.EPOLLIN)
@@ -81,6 +83,7 @@ class LaneSockets:
             self._receivers.pop(fd, None)
             sock.close()
         self._connected.discard(row)
+        self._sampled.discard(row)
         self._senders.pop(row, None)
 
     def watch(self) -> dict[int, Address | None]:
@@ -224,9 +227,10 @@ class LaneSockets:
     def _rotate_samples(self, tick: int) -> None:
         if tick % _SAMPLED_TICKS:
             return
-        turn = tick // _SAMPLED_TICKS % _SAMPLED_SHARE
-        before, self._sampled = self._sampled, {row for row in self._rtp if row % _SAMPLED_SHARE == turn}
-        for row in before | self._sampled:
+        groups = max(1, -(-len(self._rtp) // _SAMPLED_LANES))
+        turn = tick // _SAMPLED_TICKS % groups
+        before, self._sampled = self._sampled, set(sorted(self._rtp)[turn::groups])
+        for row in before ^ self._sampled:
             if row in self._rtp:
                 self._choose(row)
 

@@ -323,6 +323,11 @@ class MediaTick:
             self._vad.feed(self._listeners, self.reception.narrow[index], positions, tick)
         self.peers.release_silent(lanes, tick - self.table.rx_tick[lanes])
 
+    def skip(self, ticks: int) -> None:
+        """Leave out so many ticks. What was to be heard in them would else be, when its slots come round."""
+        self.next_tick += ticks
+        self.reception.jitter.pause(np.array(sorted(self._opened), np.int64), self.next_tick)
+
     def settle(self) -> None:
         """Just before `commit`: let barge-in of the last moment take effect, fill the packets."""
         self._events += self.transmission.settle(self.next_tick, self._lanes, self._law[self._lanes])

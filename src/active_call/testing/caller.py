@@ -90,6 +90,10 @@ class Phone:
             self.leg.lane.close()
             if self.relay is not None:
                 self.relay.close()
+            for future in self._marks.values():
+                if not future.done():
+                    future.set_exception(ActiveCallError(f"the call ended ({by}) before that was said"))
+            self._marks.clear()
             self.ended.set()
             self._tell()
 
@@ -112,7 +116,10 @@ class Phone:
     # --- speaking -------------------------------------------------------------------------------------
 
     async def say(self, pcm: Pcm) -> int:
-        """Speak 16 kHz samples. Returns the Unix milliseconds at which the last one was on the wire."""
+        """Speak 16 kHz samples. Returns the Unix milliseconds at which the last one was on the wire.
+
+        Raises ActiveCallError if the call ends before.
+        """
         lane = self.leg.lane
         padded = np.concatenate((pcm, np.zeros(-len(pcm) % TICK_SAMPLES, np.int16)))
         await lane.play(padded)
@@ -231,7 +238,7 @@ class Telephones:
         for phone in self.phones:
             if not phone.ended.is_set():
                 phone.leg.sip.hangup()
-                phone.ended.set()
+                phone._over("local")
         await self.agent.aclose()
         await self.plane.aclose()
 

@@ -1,18 +1,123 @@
-"""A call that only takes notes, and a voice that speaks in samples per character."""
+"""What stands around a call: SIP, clock and dialogue that take notes, and a voice of samples per character."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from active_call.core.errors import ProviderError
+from active_call.sip.events import Ended, SipEvent
+from active_call.sip.usage import UsageState
 from active_call.speech.providers import TtsChunk
 from active_call.wire.commands import Command
+from active_call.wire.dialogue import CallPort
 from active_call.wire.events import Event
 from active_call.wire.options import TtsOption
 
 SAMPLES_PER_CHARACTER = 320
+OFFER = b"""v=0\r
+o=- 1 1 IN IP4 192.0.2.7\r
+s=-\r
+c=IN IP4 192.0.2.7\r
+t=0 0\r
+m=audio 4000 RTP/AVP 0 101\r
+a=rtpmap:101 telephone-event/8000\r
+"""
+HOLD = OFFER + b"a=sendonly\r\n"
+
+
+class LoopClock:
+    """Wall time as the (virtual) loop counts it."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> float:
+        return 1_700_000_000 + self.monotonic()
+
+
+class NotingSip:
+    """Stands in for SipCall and for the SipAgent that made it."""
+
+    caller = "sip:alice@example.com"
+    callee = "sip:bot@example.com"
+    peer = ("192.0.2.7", 5060)
+    dialog_id = call_id = "dialog-1"
+
+    def __init__(self, offer: bytes | None = OFFER) -> None:
+        self.remote_sdp = offer
+        self.headers: dict[str, str] = {"X-Account": "7"}
+        self.state = UsageState.CALLING
+        self.done: list[str] = []
+        """What it was told to do, in order."""
+        self.sent_headers: dict[str, str] = {}
+        self.refuses_to_dial: Exception | None = None
+        self._listener: Callable[[SipEvent], None] | None = None
+        self._waiting: list[SipEvent] = []
+
+    @property
+    def listener(self) -> Callable[[SipEvent], None] | None:
+        return self._listener
+
+    @listener.setter
+    def listener(self, listener: Callable[[SipEvent], None]) -> None:
+        self._listener = listener
+        for event in self._waiting:
+            listener(event)
+
+    def happens(self, event: SipEvent) -> None:
+        if isinstance(event, Ended):
+            self.state = UsageState.ENDED
+        if self._listener is None:
+            self._waiting.append(event)
+        else:
+            self._listener(event)
+
+    def accept(self, sdp: bytes) -> None:
+        self.done.append("accept")
+
+    def reject(self, status: int, reason: str, *, headers: Mapping[str, str]) -> None:
+        self.done.append(f"reject {status} {reason}")
+        self.sent_headers = dict(headers)
+
+    def hangup(self, *, headers: Mapping[str, str]) -> None:
+        self.done.append("hangup")
+        self.sent_headers = dict(headers)
+
+    def answer_offer(self, sdp: bytes | None, status: int = 200, reason: str = "OK") -> None:
+        self.done.append(f"answer offer {status}")
+
+    def advertised_host(self, peer: str) -> str:
+        return "192.0.2.1"
+
+    def invite(
+        self, target: str, *, listener: Callable[[SipEvent], None], call_id: str, **rest: object
+    ) -> "NotingSip":
+        if self.refuses_to_dial is not None:
+            raise self.refuses_to_dial
+        self.done.append(f"invite {target}")
+        self._listener = listener
+        return self
+
+
+class NotingDialogue:
+    """Leads nowhere: keeps the events; `script` is what it does."""
+
+    def __init__(self, script: Callable[[CallPort], Coroutine[Any, Any, None]] | None = None) -> None:
+        self.events: list[Event] = []
+        self._script = script
+
+    async def run(self, call: CallPort) -> None:
+        if self._script is not None:
+            await self._script(call)
+        await asyncio.Event().wait()
+
+    def receive(self, event: Event) -> None:
+        self.events.append(event)
+
+    def names(self) -> list[str]:
+        return [event.event for event in self.events]
 
 
 class NotingCall:

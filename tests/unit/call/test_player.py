@@ -82,6 +82,15 @@ def on_stage(scene: Callable[[Stage], Coroutine[Any, Any, None]], monkeypatch: p
     return asyncio.run(main())
 
 
+def write_wav(path: Path) -> None:
+    """One second."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(b"\x01\x00" * 16_000)
+
+
 def test_a_track_starts_and_ends_when_it_was_really_played(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(stage: Stage) -> None:
         stage.player.tts(Tts(text="hello", play_id="p", end_of_stream=True))
@@ -203,11 +212,7 @@ def test_base64_audio_is_played_as_it_is(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_file_is_played_from_an_offset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "beep.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(b"\x01\x00" * 16_000)
+    write_wav(path)
 
     async def scene(stage: Stage) -> None:
         stage.player.play(Play(url=str(path), offset_ms=500))
@@ -228,3 +233,94 @@ def test_a_missing_file_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatc
     error = on_stage(scene, monkeypatch).call.events[0]
     assert isinstance(error, Error)
     assert error.error == '"no/such.wav": No such file or directory'
+
+
+def test_two_cuts_that_are_one_flush_end_two_tracks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.player.tts(Tts(text="first one", play_id="a"))
+        await stage.settle()
+        stage.play_to(640)
+        stage.player.tts(Tts(text="second", play_id="b"))
+        await stage.settle()
+        stage.player.tts(Tts(text="third", play_id="c"))
+        stage.player.tts(Tts(text="fourth", play_id="d"))
+        await stage.settle()
+        stage.flush_at(960)
+
+    stage = on_stage(scene, monkeypatch)
+    assert stage.ended == [("a", False), ("b", False), ("c", False)]
+    ends = [event for event in stage.call.events if isinstance(event, TrackEnd)]
+    assert [end.duration for end in ends] == [60, 0, 0]
+
+
+def test_a_cut_just_as_the_last_sample_is_played_needs_no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.player.tts(Tts(text="half a", play_id="a", streaming=True))
+        await asyncio.sleep(0.05)
+        stage.player.interrupt()
+        stage.play_to(6 * 320)
+
+    stage = on_stage(scene, monkeypatch)
+    assert stage.call.names() == ["trackStart", "interruption", "trackEnd"]
+    assert stage.ended == [("a", False)]
+
+
+def test_a_track_heard_to_its_end_was_not_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.player.tts(Tts(text="all", play_id="a", wait_input_timeout=5))
+        await stage.settle()
+        stage.player.interrupt()
+        stage.play_to(3 * 320)
+
+    stage = on_stage(scene, monkeypatch)
+    assert stage.call.names() == ["trackStart", "trackEnd"]
+    assert stage.ended == [("a", True)]
+
+
+def test_speech_joins_a_track_that_is_still_being_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.player.tts(Tts(text="one"))
+        await stage.settle()
+        stage.play_to(320)
+        stage.player.tts(Tts(text="two", auto_hangup=True))
+        await stage.settle()
+        stage.play_to(6 * 320)
+
+    stage = on_stage(scene, monkeypatch)
+    assert stage.call.names() == ["trackStart", "trackEnd"]
+    assert next(event.duration for event in stage.call.events if isinstance(event, TrackEnd)) == 120
+
+
+def test_an_empty_text_is_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.player.tts(Tts(text=" "))
+        await stage.settle()
+
+    assert on_stage(scene, monkeypatch).ended == [(None, True)]
+
+
+def test_a_graceful_interrupt_ends_with_what_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.player.tts(Tts(text="one", play_id="a", auto_hangup=True))
+        await stage.settle()
+        stage.play_to(320)
+        stage.player.interrupt(graceful=True)
+        assert stage.lane.write_position == 3 * 320
+        assert not stage.player._current.auto_hangup  # type: ignore[union-attr]
+        stage.play_to(3 * 320)
+
+    assert on_stage(scene, monkeypatch).ended == [("a", True)]
+
+
+def test_a_file_is_always_cut_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "beep.wav"
+    write_wav(path)
+
+    async def scene(stage: Stage) -> None:
+        stage.player.play(Play(url=str(path)))
+        await stage.settle()
+        stage.play_to(320)
+        stage.player.interrupt(graceful=True)
+        stage.flush_at(640)
+
+    assert on_stage(scene, monkeypatch).ended == [(str(path), False)]

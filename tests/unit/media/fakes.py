@@ -1,12 +1,16 @@
 """A media plane that only takes notes, over a real lane table."""
 
-from typing import cast
+from socket import socket
+from typing import TypeVar, cast
 
+from active_call.core.errors import MediaError
 from active_call.lanes.messages import CloseLane, ControlMessage, OpenLane
 from active_call.lanes.table import LaneRef, Table
 from active_call.media.lane import Lane
 from active_call.media.ports import MediaSockets
 from active_call.media.supervisor import MediaPlane
+
+M = TypeVar("M", bound=ControlMessage)
 
 
 class NotingPlane:
@@ -15,15 +19,35 @@ class NotingPlane:
     def __init__(self) -> None:
         self.table = Table.create(4, epoch_ns=0, wall_ns=1_000_000_000_000_000_000)
         self.sent: list[ControlMessage] = []
+        self.lanes: list[Lane] = []
+        self.answers = True
+        """Whether it confirms that it has let go of a lane."""
+        self.overloaded = False
 
     def send(self, message: ControlMessage, fds: tuple[int, ...] = ()) -> None:
         self.sent.append(message)
 
     def release(self, lane: Lane, message: CloseLane) -> None:
         self.sent.append(message)
+        if self.answers:
+            lane.statistics = lane.snapshot()
+            lane.closed.set()
 
     def lane(self, row: int = 1) -> Lane:
         """An open lane without sockets."""
         self.table.opened_tick[row] = 0
         opened = OpenLane(row, 7, ssrc=99, first_sequence=1, first_timestamp=1, cname="test")
-        return Lane(cast("MediaPlane", self), LaneRef(row, 7), cast("MediaSockets", None), opened)
+        sockets = MediaSockets(cast("socket", None), cast("socket", None), 4000)
+        return Lane(cast("MediaPlane", self), LaneRef(row, 7), sockets, opened)
+
+    def open_lane(self) -> Lane:
+        """The next free row's lane. Raises MediaError when all are taken."""
+        if len(self.lanes) == self.table.capacity:
+            raise MediaError("all lanes are in use")
+        lane = self.lane(len(self.lanes))
+        self.lanes.append(lane)
+        return lane
+
+    def told(self, kind: type[M]) -> list[M]:
+        """The messages of one kind so far."""
+        return [message for message in self.sent if isinstance(message, kind)]

@@ -101,3 +101,38 @@ def test_positions_become_wall_times() -> None:
     lane = plane.lane()
     plane.table.opened_tick[1] = 50
     assert lane.wall_ms(16_000) == 1_000_000_000_000 + 1000 + 1000
+
+
+def test_a_flush_is_new_only_once() -> None:
+    plane = NotingPlane()
+    lane = plane.lane()
+    play(lane, 1000)
+    assert lane.flush()
+    assert not lane.flush()
+    play(lane, 10)
+    assert lane.flush()
+
+
+def test_marks_in_audio_that_never_reached_the_ring_are_forgotten() -> None:
+    lane = NotingPlane().lane()
+    told: list[LaneEvent] = []
+    lane.listener = told.append
+    play(lane, PLAYBACK_HIGH_WATER + 1000)
+    mark = lane.mark(lane.write_position)
+    lane.flush()
+    lane.receive(MarkPlayed(1, 7, 90, mark, PLAYBACK_HIGH_WATER + 1000))
+    assert told == []
+
+
+def test_a_fresh_lane_knows_nothing_of_the_one_that_had_its_row() -> None:
+    plane = NotingPlane()
+    lane = plane.lane()
+    table = plane.table
+    table.set("tick", 5000)
+    table.opened_tick[1], table.position[1], table.rx_tick[1] = -1, 640_000, 100
+    got: list[int] = []
+    lane.listen(lambda pcm, position: got.append(position))
+    assert (lane.position, lane.silent_ticks) == (0, 0)
+    table.opened_tick[1], table.position[1], table.rx_tick[1] = 5001, 320, -1
+    lane.drain()
+    assert got == [0]

@@ -177,3 +177,14 @@ def test_the_tick_does_what_the_plain_reference_does(seed: int) -> None:
             difference = np.frombuffer(sent[row][12:], np.uint8) != payload
             assert difference.mean() < 0.02  # single precision may round to the neighbouring step
             assert np.abs(rig.heard(1, row).astype(int) - heard).max() <= 1
+
+
+def test_after_a_stall_nothing_old_is_heard() -> None:
+    rig = Rig()
+    rig.open(jitter_ms=100)
+    for number in range(6):
+        rig.say(number, speech(number))
+        rig.tick()
+    rig.media.skip(8)
+    rig.ticks(40)
+    assert not rig.heard(36).any()  # but for three frames of concealment

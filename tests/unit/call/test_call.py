@@ -1,0 +1,497 @@
+"""One call, its SIP dialog and its lane played by the test, in virtual time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from active_call.call import call as call_module
+from active_call.call import player as player_module
+from active_call.call.call import Call, RecordingPlan
+from active_call.call.leg import MediaPolicy, SipLeg
+from active_call.call.reasons import Ending
+from active_call.call.state import CallState
+from active_call.core.errors import LocalProtocolError, PlaybookError
+from active_call.lanes.messages import (
+    CloseLane,
+    ConfigureLane,
+    DigitReceived,
+    MediaStarted,
+    RecordingClosed,
+    SpeechEnded,
+    SpeechStarted,
+    StartRecording,
+    StopRecording,
+)
+from active_call.media.supervisor import MediaPlane
+from active_call.records.dump import Dump
+from active_call.sip.agent import SipAgent, SipCall
+from active_call.sip.events import Answered, Ended, InfoReceived, OfferReceived, Rejected, Ringing
+from active_call.testing.clock import run
+from active_call.wire import events
+from active_call.wire.commands import Hangup, Play, Refer, Tts
+from active_call.wire.dialogue import CallPort
+from active_call.wire.options import CallOption, TtsOption, VadOption
+from tests.unit.call.fakes import HOLD, OFFER, LoopClock, NotingDialogue, NotingSip, SampleVoice
+from tests.unit.media.fakes import NotingPlane
+
+E = TypeVar("E", bound=events.Event)
+ANSWER = OFFER
+
+
+class Scene:
+    """An inbound call, or an outbound one; `script` plays everybody around it."""
+
+    def __init__(
+        self,
+        *,
+        inbound: bool = True,
+        option: CallOption | None = None,
+        dialogue: NotingDialogue | None = None,
+        recording: RecordingPlan | None = None,
+    ) -> None:
+        self.plane, self.sip = NotingPlane(), NotingSip()
+        self.dialogue = dialogue or NotingDialogue()
+        self._inbound = inbound
+        self._option = option or CallOption()
+        self._recording = recording
+
+    def play(self, script: Callable[[], Coroutine[Any, Any, None]]) -> "Scene":
+        async def main() -> None:
+            self._make()
+            async with asyncio.timeout(1000), asyncio.TaskGroup() as group:
+                group.create_task(self.call.run(self.begin))
+                await asyncio.sleep(0)
+                await script()
+
+        run(main())
+        return self
+
+    def _make(self) -> None:
+        self.leg = SipLeg.open(cast("MediaPlane", self.plane), "192.0.2.1", MediaPolicy())
+        if self._inbound:
+            self.leg.negotiate(cast("SipCall", self.sip))
+        self.call = Call(
+            "c1",
+            self.leg,
+            self.dialogue,
+            option=self._option,
+            inbound=self._inbound,
+            caller=self.sip.caller,
+            callee=self.sip.callee,
+            variables={},
+            clock=LoopClock(),
+            dump=Dump.null(),
+            recording=self._recording,
+        )
+        self.begin = self.call.pick_up if self._inbound else self._dial
+
+    def _dial(self) -> None:
+        self.call.dialing()
+        self.leg.dial(
+            cast("SipAgent", self.sip),
+            "sip:bob@example.com",
+            caller="sip:us@example.com",
+            call_id="c1",
+            listener=self.call.on_sip,
+            headers={},
+            credentials=None,
+        )
+
+    async def pass_seconds(self, count: int) -> None:
+        """The lane ticks on without a packet."""
+        for _ in range(count):
+            self.plane.table.set("tick", self.plane.table.get("tick") + 50)
+            await asyncio.sleep(1)
+
+    def told(self, kind: type[E]) -> E:
+        (event,) = (event for event in self.dialogue.events if isinstance(event, kind))
+        return event
+
+    @property
+    def ending(self) -> Ending:
+        assert self.call.ending is not None
+        return self.call.ending
+
+
+async def nothing() -> None:
+    await asyncio.sleep(0.1)
+
+
+def hanging_up(scene: Scene) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def script() -> None:
+        await asyncio.sleep(5)
+        scene.call.send(Hangup(reason="done", headers={"X-Why": "done"}))
+
+    return script
+
+
+def test_an_inbound_call_from_answer_to_hangup() -> None:
+    scene = Scene()
+    scene.play(hanging_up(scene))
+    assert scene.dialogue.names() == ["incoming", "trackStart", "answer", "trackEnd", "hangup"]
+    assert scene.sip.done == ["accept", "hangup"]
+    assert scene.sip.sent_headers == {"X-Why": "done"}
+    assert scene.told(events.TrackEnd).duration == 5000
+    hangup = scene.told(events.Hangup)
+    assert (hangup.reason, hangup.initiator) == ("done", "system")
+    assert hangup.hangup_time == "2023-11-14T22:13:25.000Z"
+    assert hangup.from_ == events.Attendee(username="alice", realm="example.com", source=scene.sip.caller)
+    assert scene.call.state is CallState.ENDED
+    assert len(scene.plane.told(ConfigureLane)) == len(scene.plane.told(CloseLane)) == 1
+
+
+def test_an_outbound_call_opens_its_track_before_it_rings() -> None:
+    scene = Scene(inbound=False)
+
+    async def script() -> None:
+        scene.sip.happens(Ringing(180, "Ringing", None))
+        await asyncio.sleep(3)
+        scene.sip.happens(Answered(ANSWER))
+        await asyncio.sleep(2)
+        scene.sip.happens(Ended("peer", "BYE"))
+
+    scene.play(script)
+    assert scene.dialogue.names() == ["trackStart", "ringing", "answer", "trackEnd", "hangup"]
+    assert scene.told(events.Answer).sdp == ANSWER.decode()
+    assert scene.told(events.TrackEnd).duration == 2000
+    assert (scene.ending.initiator, scene.ending.record) == ("callee", "byCallee")
+
+
+def test_a_rejected_call_says_so_and_ends() -> None:
+    scene = Scene(inbound=False)
+
+    async def script() -> None:
+        scene.sip.happens(Rejected(486, "Busy Here", {}))
+        scene.sip.happens(Ended("peer", "486 Busy Here"))
+
+    scene.play(script)
+    assert scene.dialogue.names() == ["trackStart", "reject", "trackEnd", "hangup"]
+    assert scene.told(events.Reject).code == scene.ending.status == 486
+    assert scene.call.times.answer is None
+
+
+def test_an_answer_without_sdp_is_no_answer() -> None:
+    scene = Scene(inbound=False)
+
+    async def script() -> None:
+        scene.sip.happens(Answered(None))
+
+    scene.play(script)
+    assert "answer" not in scene.dialogue.names()
+    assert scene.ending.status == 488
+
+
+def test_an_invite_that_cant_be_sent_ends_the_call_with_its_reason() -> None:
+    scene = Scene(inbound=False)
+    scene.sip.refuses_to_dial = LocalProtocolError('"garbage" is no SIP URI')
+    scene.play(nothing)
+    assert scene.dialogue.names() == ["trackStart", "error", "trackEnd", "hangup"]
+    assert scene.ending.detail == '"garbage" is no SIP URI'
+    assert scene.call.lane.closing
+
+
+def test_a_caller_who_gave_up_before_we_answered_is_not_answered() -> None:
+    scene = Scene()
+    scene.sip.happens(Ended("canceled", "the caller gave up"))
+    scene.play(nothing)
+    assert scene.dialogue.names() == ["incoming", "hangup"]
+    assert "accept" not in scene.sip.done
+    assert (scene.ending.status, scene.call.times.answer) == (487, None)
+
+
+def test_hanging_up_while_it_rings_ends_the_call_at_once() -> None:
+    scene = Scene(inbound=False)
+
+    async def script() -> None:
+        scene.sip.happens(Ringing(180, "Ringing", None))
+        scene.call.send(Hangup())
+
+    scene.play(script)
+    assert scene.sip.done == ["invite sip:bob@example.com", "hangup"]
+    assert scene.ending.record == "bySystem"
+
+
+def test_the_first_reason_wins() -> None:
+    scene = Scene()
+
+    async def script() -> None:
+        scene.sip.happens(Ended("peer", "BYE"))
+        scene.call.send(Hangup(reason="late"))
+
+    scene.play(script)
+    assert scene.ending.record == "byCaller"
+
+
+def test_commands_before_the_answer_are_errors_and_harmless() -> None:
+    scene = Scene(inbound=False)
+
+    async def script() -> None:
+        scene.call.send(Tts(text="hi"))
+        await asyncio.sleep(1)
+        scene.sip.happens(Answered(ANSWER))
+        scene.call.send(Refer(callee="sip:x@y"))
+        await asyncio.sleep(1)
+        scene.call.send(Hangup())
+
+    scene.play(script)
+    errors = [event.error for event in scene.dialogue.events if isinstance(event, events.Error)]
+    assert errors == [
+        "tts: the call is dialing, not answered",
+        'refer to "sip:x@y": transfers are not supported yet',
+    ]
+    assert scene.ending.record == "bySystem"
+
+
+def test_goodbye_is_said_before_slow_tasks_are_waited_for() -> None:
+    async def stubborn(call: CallPort) -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(30)
+
+    scene = Scene(dialogue=NotingDialogue(stubborn))
+    said: list[float] = []
+
+    async def script() -> None:
+        scene.call.send(Hangup())
+        await asyncio.sleep(0.1)
+        said.extend([len(scene.sip.done), len(scene.plane.told(CloseLane))])
+
+    scene.play(script)
+    assert said == [2, 1]
+
+
+def test_a_lane_that_is_never_given_back_holds_the_call_up_for_a_moment_only() -> None:
+    scene = Scene()
+    scene.plane.answers = False
+    scene.play(hanging_up(scene))
+    assert scene.dialogue.names()[-1] == "hangup"
+
+
+def test_a_playbook_that_cant_go_on_ends_the_call_with_its_error() -> None:
+    async def fails(call: CallPort) -> None:
+        await asyncio.sleep(1)
+        raise PlaybookError("no such scene")
+
+    scene = Scene(dialogue=NotingDialogue(fails)).play(nothing)
+    assert scene.told(events.Error).sender == "playbook"
+    assert scene.ending.detail == "no such scene"
+
+
+def test_a_bug_in_a_task_ends_the_call_properly() -> None:
+    async def bug(call: CallPort) -> None:
+        raise ZeroDivisionError("oops")
+
+    scene = Scene(dialogue=NotingDialogue(bug)).play(nothing)
+    assert scene.dialogue.names()[-1] == "hangup"
+    assert (scene.ending.status, scene.call.errors) == (500, ["oops"])
+    assert scene.sip.done[-1] == "hangup"
+
+
+def test_an_observer_that_fails_ends_the_call_and_the_others_still_hear_how() -> None:
+    scene = Scene()
+    seen: list[str] = []
+
+    async def script() -> None:
+        def fail(event: events.Event) -> None:
+            raise ValueError(event.event)
+
+        scene.call.observers += [fail, lambda event: seen.append(event.event)]
+        scene.call.on_lane(DigitReceived(0, 7, 9, "5", 100))
+
+    scene.play(script)
+    assert seen == ["dtmf", "trackEnd", "hangup"]
+    assert scene.ending.status == 500
+
+
+def test_what_the_lane_tells_becomes_events() -> None:
+    scene = Scene(option=CallOption(vad=VadOption(silence_timeout=2000)))
+
+    async def script() -> None:
+        for event in (
+            MediaStarted(0, 7, 1, "192.0.2.7", 4000),
+            SpeechStarted(0, 7, 5, 1600, 0.91234),
+            SpeechEnded(0, 7, 50, 1600, 16_000),
+            DigitReceived(0, 7, 60, "#", 19_200),
+        ):
+            scene.call.on_lane(event)
+        await asyncio.sleep(5)
+        scene.call.send(Hangup())
+
+    scene.play(script)
+    names = scene.dialogue.names()
+    assert names[3:-2] == ["mediaReady", "speaking", "silence", "dtmf", "silence", "silence"]
+    speaking = scene.told(events.Speaking)
+    assert (speaking.start_time, speaking.confidence) == (1_000_000_000_100, 0.912)
+    starts = {event.start_time for event in scene.dialogue.events if isinstance(event, events.Silence)}
+    assert starts == {1_000_000_001_000}
+
+
+def test_a_key_may_come_by_info() -> None:
+    scene = Scene()
+
+    async def script() -> None:
+        scene.sip.happens(InfoReceived("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n"))
+        scene.sip.happens(InfoReceived("text/plain", b"Signal"))
+        scene.call.send(Hangup())
+
+    scene.play(script)
+    assert scene.told(events.Dtmf).digit == "5"
+
+
+# --- inactivity and other timers ------------------------------------------------------------------------
+
+
+def test_a_silent_line_is_hung_up() -> None:
+    scene = Scene(option=CallOption(inactivity_timeout=10))
+
+    async def script() -> None:
+        await scene.pass_seconds(15)
+
+    scene.play(script)
+    assert scene.dialogue.names()[-3:] == ["inactivity", "trackEnd", "hangup"]
+    assert 10_000 < scene.told(events.TrackEnd).duration <= 12_000
+    assert scene.ending.record == "inactivityTimeout"
+
+
+def test_ringing_is_no_inactivity() -> None:
+    scene = Scene(inbound=False, option=CallOption(inactivity_timeout=10))
+
+    async def script() -> None:
+        await scene.pass_seconds(30)
+        scene.sip.happens(Answered(ANSWER))
+        await scene.pass_seconds(5)
+        scene.call.send(Hangup())
+
+    scene.play(script)
+    assert scene.ending.record == "bySystem"
+
+
+def test_hold_is_no_inactivity_nor_is_the_moment_after() -> None:
+    scene = Scene(option=CallOption(inactivity_timeout=10))
+
+    async def script() -> None:
+        scene.sip.happens(OfferReceived(HOLD))
+        await scene.pass_seconds(30)
+        scene.sip.happens(OfferReceived(OFFER))
+        await scene.pass_seconds(5)
+        scene.call.send(Hangup())
+
+    scene.play(script)
+    assert scene.ending.record == "bySystem"
+    assert scene.sip.done == ["accept", "answer offer 200", "answer offer 200", "hangup"]
+    assert [message.sending for message in scene.plane.told(ConfigureLane)] == [True, False, True]
+
+
+def test_an_offer_before_the_answer_is_refused_for_now() -> None:
+    scene = Scene(inbound=False)
+
+    async def script() -> None:
+        scene.sip.happens(OfferReceived(OFFER))
+        await asyncio.sleep(1)
+        scene.call.send(Hangup())
+
+    scene.play(script)
+    assert "answer offer 491" in scene.sip.done
+    assert scene.ending.record == "bySystem"
+
+
+def test_timers_that_ran_out_are_forgotten() -> None:
+    scene = Scene()
+    counts: list[int] = []
+
+    async def script() -> None:
+        for _ in range(3):
+            await asyncio.sleep(100)
+            scene.plane.table.rx_tick[0] = scene.plane.table.get("tick")
+            counts.append(len(scene.call._timers))
+        scene.call.send(Hangup())
+
+    scene.play(script)
+    assert counts == [1, 1, 1]
+
+
+# --- playback -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def voice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(player_module, "load_tts", lambda name: SampleVoice())
+
+
+@pytest.mark.usefixtures("voice")
+def test_a_track_without_audio_hangs_up_too() -> None:
+    scene = Scene(option=CallOption(inactivity_timeout=0, tts=TtsOption(provider="sample")))
+
+    async def script() -> None:
+        scene.call.send(Tts(text="", auto_hangup=True))
+
+    scene.play(script)
+    assert scene.ending.record == "autohangup"
+
+
+@pytest.mark.usefixtures("voice")
+@pytest.mark.parametrize(("presses", "silences"), [(False, 1), (True, 0)])
+def test_silence_after_a_track_that_waited_for_input(presses: bool, silences: int) -> None:
+    scene = Scene(option=CallOption(tts=TtsOption(provider="sample")))
+
+    async def script() -> None:
+        scene.call.send(Tts(text="", wait_input_timeout=3))
+        await asyncio.sleep(2)
+        if presses:
+            scene.call.on_lane(DigitReceived(0, 7, 60, "1", 100))
+        await asyncio.sleep(2)
+        scene.call.send(Hangup())
+
+    scene.play(script)
+    assert scene.dialogue.names().count("silence") == silences
+
+
+def test_a_file_that_is_not_there_is_told() -> None:
+    scene = Scene()
+
+    async def script() -> None:
+        scene.call.send(Play(url="no/such.wav"))
+        await asyncio.sleep(1)
+        scene.call.send(Hangup())
+
+    scene.play(script)
+    assert scene.told(events.Error).error == '"no/such.wav": No such file or directory'
+
+
+# --- recording ------------------------------------------------------------------------------------------
+
+
+def test_a_call_is_recorded_from_answer_to_end() -> None:
+    scene = Scene(recording=RecordingPlan("r.wav", 8000, 100))
+    scene.play(hanging_up(scene))
+    sent = [type(message) for message in scene.plane.sent]
+    assert sent[-2:] == [StopRecording, CloseLane]
+    (start,) = scene.plane.told(StartRecording)
+    assert (start.path, start.rate_hz, start.flush_ms) == ("r.wav", 8000, 100)
+
+
+def test_a_recording_that_failed_is_an_error_of_the_call() -> None:
+    scene = Scene(recording=RecordingPlan("r.wav"))
+
+    async def script() -> None:
+        scene.call.on_lane(RecordingClosed(0, 7, 3, "r.wav", 0, "disk full"))
+        scene.call.send(Hangup())
+
+    scene.play(script)
+    assert scene.call.errors == ["recording r.wav: disk full"]
+
+
+def test_an_overflowing_inbox_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_module, "_INBOX_LIMIT", 5)
+    scene = Scene()
+
+    async def script() -> None:
+        for _ in range(10):
+            scene.call.send(Play(url="x"))
+
+    scene.play(script)
+    assert scene.ending.status == 500
+    assert scene.dialogue.names()[-1] == "hangup"

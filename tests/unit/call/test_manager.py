@@ -1,0 +1,279 @@
+"""All calls: who is let in, how they end, and that none can harm another."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from active_call.call.call import Call
+from active_call.call.manager import CallManager, Lead, ManagerSettings, Refused
+from active_call.core.errors import LocalProtocolError, MediaError
+from active_call.lanes.messages import CloseLane
+from active_call.media.supervisor import MediaPlane
+from active_call.records.cdr import CallRecord
+from active_call.sip.agent import SipAgent, SipCall
+from active_call.sip.events import Answered, Ended, Rejected
+from active_call.testing.clock import run
+from active_call.wire.commands import Hangup
+from active_call.wire.options import CallOption, RecorderOption
+from tests.unit.call.fakes import OFFER, LoopClock, NotingDialogue, NotingSip
+from tests.unit.media.fakes import NotingPlane
+
+Script = Callable[["House"], Coroutine[Any, Any, None]]
+
+
+class House:
+    """A manager with everything around it."""
+
+    def __init__(self, root: Path, **settings: Any) -> None:
+        self.plane, self.agent = NotingPlane(), NotingSip()
+        self.dialogue = NotingDialogue()
+        self.variables: dict[str, Any] = {}
+        self.ended: list[Call] = []
+        self.refusal: Exception | None = None
+        self.calls = CallManager(
+            cast("MediaPlane", self.plane),
+            lambda: cast("SipAgent", self.agent),
+            self._route,
+            ManagerSettings(recorder_root=root / "recorders", cdr_root=root / "cdr", **settings),
+            LoopClock(),
+        )
+        self.calls.on_record = lambda call, path: self.ended.append(call)
+
+    def _route(self, caller: str, callee: str, variables: dict[str, Any]) -> Lead:
+        self.variables = variables
+        if self.refusal is not None:
+            raise self.refusal
+        return Lead(self.dialogue, CallOption())
+
+    def rings(self, offer: bytes | None = OFFER, dialog_id: str = "dialog-1") -> NotingSip:
+        """An INVITE comes in."""
+        sip = NotingSip(offer)
+        sip.dialog_id = dialog_id
+        self.calls.on_call(cast("SipCall", sip))
+        return sip
+
+    def dial(self, call_id: str | None = None) -> Call:
+        return self.calls.dial("sip:bob@b.example", Lead(self.dialogue, CallOption()), {}, call_id=call_id)
+
+
+def live(root: Path, script: Script, **settings: Any) -> House:
+    house = House(root, **settings)
+
+    async def main() -> None:
+        async with asyncio.timeout(1000), house.calls:
+            await script(house)
+
+    run(main())
+    return house
+
+
+def records(root: Path) -> list[CallRecord]:
+    return [CallRecord.load(path) for path in sorted((root / "cdr").glob("*/*.json"))]
+
+
+# --- inbound --------------------------------------------------------------------------------------------
+
+
+def test_an_inbound_call_lives_and_leaves_a_record(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        sip = house.rings()
+        assert list(house.calls.calls) == ["dialog-1"]
+        await asyncio.sleep(5)
+        sip.happens(Ended("peer", "BYE"))
+        assert await house.calls.drain(1)
+
+    house = live(tmp_path, script)
+    assert (house.calls.calls, house.calls.total, house.calls.failed) == ({}, 1, 0)
+    assert house.variables["X-Account"] == "7"
+    assert house.variables["session_id"] == "dialog-1"
+    (record,) = records(tmp_path)
+    assert (record.call_id, record.hangup_reason, record.codec) == ("dialog-1", "byCaller", "pcmu")
+    assert (tmp_path / "recorders" / "dialog-1.events.jsonl").is_file()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "answer", "header"),
+    [
+        (Refused(404, 'no "bot"'), 'reject 404 no "bot"', r'SIP;cause=404;text="no \"bot\""'),
+        (Refused(503, "a\\b"), "reject 503 a\\b", r'SIP;cause=503;text="a\\b"'),
+    ],
+)
+def test_the_router_refuses_with_a_reason(tmp_path: Path, refusal: Refused, answer: str, header: str) -> None:
+    async def script(house: House) -> None:
+        house.refusal = refusal
+        sip = house.rings()
+        assert sip.done == [answer]
+        assert sip.sent_headers == {"Reason": header}
+
+    house = live(tmp_path, script)
+    assert house.plane.lanes == []
+
+
+def test_out_of_capacity_is_worth_another_try(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.plane.overloaded = True
+        sip = house.rings()
+        assert sip.done == ["reject 503 out of media capacity"]
+        assert sip.sent_headers["Retry-After"] == "5"
+
+    live(tmp_path, script)
+
+
+def test_an_offer_that_cant_be_met_gives_its_lane_back(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        assert house.rings(b"v=0 nonsense").done[0].startswith("reject 4")
+        assert house.rings(None).done[0].startswith("reject 488")
+
+    house = live(tmp_path, script)
+    assert len(house.plane.told(CloseLane)) == 2
+
+
+def test_a_bug_while_a_call_is_taken_gives_its_lane_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(house: House) -> None:
+        monkeypatch.setattr(CallManager, "_recording", lambda *anything: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            house.rings()
+        with pytest.raises(ZeroDivisionError):
+            house.dial()
+
+    house = live(tmp_path, script)
+    assert len(house.plane.told(CloseLane)) == 2
+
+
+# --- outbound -------------------------------------------------------------------------------------------
+
+
+def test_an_outbound_call_is_refused(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.dial("mine")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        house.agent.happens(Rejected(486, "Busy Here", {}))
+        await house.calls.drain(5)
+
+    house = live(tmp_path, script)
+    assert house.agent.done == ["invite sip:bob@b.example", "hangup"]
+    (record,) = records(tmp_path)
+    assert (record.call_id, record.status_code, record.answer_time) == ("mine", 486, None)
+    assert house.dialogue.names() == ["trackStart", "reject", "trackEnd", "hangup"]
+
+
+def test_a_call_id_is_used_once_at_a_time(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        first = house.dial("mine")
+        with pytest.raises(LocalProtocolError, match='"mine"'):
+            house.dial("mine")
+        assert house.calls.calls == {"mine": first}
+        first.send(Hangup())
+        await house.calls.drain(5)
+
+    house = live(tmp_path, script)
+    assert len(house.plane.lanes) == 1
+
+
+def test_no_lane_is_an_error(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.plane.lanes = [house.plane.lane()] * house.plane.table.capacity
+        with pytest.raises(MediaError):
+            house.dial()
+
+    live(tmp_path, script)
+
+
+def test_a_call_that_comes_back_to_us_keeps_its_own_dump(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        out = house.dial("dialog-1")  # the Call-ID that NotingSip comes with
+        await asyncio.sleep(1)
+        back = house.rings(dialog_id="back")
+        house.agent.happens(Answered(OFFER))
+        await asyncio.sleep(1)
+        out.send(Hangup())
+        await asyncio.sleep(1)
+        house.calls.on_sip_message("<", b"BYE sip:x SIP/2.0", 0.0, "dialog-1")
+        back.happens(Ended("peer", "BYE"))
+        await house.calls.drain(5)
+
+    live(tmp_path, script)
+    assert "BYE sip:x" in (tmp_path / "recorders" / "back.events.jsonl").read_text()
+
+
+# --- faults ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("observer", ["on_start", "on_record"])
+def test_an_observer_that_fails_harms_no_other_call(
+    tmp_path: Path, observer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(call: Call, *rest: object) -> None:
+        if call.id == "bad":
+            raise ValueError("oops")
+
+    async def script(house: House) -> None:
+        house.rings(dialog_id="good")
+        await asyncio.sleep(1)
+        setattr(house.calls, observer, fail)
+        house.rings(dialog_id="bad").happens(Ended("peer", "BYE"))
+        await asyncio.sleep(5)
+        assert list(house.calls.calls) == ["good"]
+
+    with caplog.at_level(logging.CRITICAL):
+        house = live(tmp_path, script)
+    assert len(house.plane.told(CloseLane)) == 2
+
+
+def test_leaving_hangs_all_calls_up(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.rings(dialog_id="one")
+        house.rings(dialog_id="two")
+        await asyncio.sleep(1)
+        assert not await house.calls.drain(1)
+
+    house = live(tmp_path, script)
+    assert [call.ending and call.ending.record for call in house.ended] == ["bySystem"] * 2
+
+
+# --- dumps and recordings -------------------------------------------------------------------------------
+
+
+def test_messages_before_the_call_are_in_its_dump(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.calls.on_sip_message("<", b"INVITE sip:bot SIP/2.0", 0.0, "dialog-1")
+        house.rings().happens(Ended("peer", "BYE"))
+        await house.calls.drain(5)
+
+    live(tmp_path, script)
+    assert "INVITE sip:bot" in (tmp_path / "recorders" / "dialog-1.events.jsonl").read_text()
+
+
+def test_messages_of_no_call_are_not_kept_for_ever(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        for number in range(1000):
+            house.calls.on_sip_message("<", b"OPTIONS", 0.0, "keep-alive")
+            house.calls.on_sip_message("<", b"OPTIONS", 0.0, f"scan-{number}")
+        kept = house.calls._early
+        assert len(kept) <= 64
+        assert max(map(len, kept.values())) <= 16
+
+    live(tmp_path, script)
+
+
+def test_every_call_is_recorded_if_so_configured(tmp_path: Path) -> None:
+    settings = {
+        "record_every_call": True,
+        "recorder": RecorderOption(recorder_file="day/{id}", samplerate=8000, ptime=0),
+    }
+
+    async def script(house: House) -> None:
+        house.rings(dialog_id="a/b").happens(Ended("peer", "BYE"))
+        await house.calls.drain(5)
+
+    (call,) = live(tmp_path, script, **settings).ended
+    assert call.recording is not None
+    assert call.recording.path == str(tmp_path / "recorders" / "day" / "a%2Fb.wav")
+    assert (call.recording.rate_hz, call.recording.flush_ms) == (8000, 200)

@@ -1,0 +1,93 @@
+"""What is kept of an ended call."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from active_call.call.call import Call
+from active_call.call.leg import MediaPolicy, SipLeg
+from active_call.call.reasons import CRASHED, ending_by_peer
+from active_call.call.record import record_of
+from active_call.lanes.messages import RecordingClosed
+from active_call.media.supervisor import MediaPlane
+from active_call.records.dump import Dump
+from active_call.sip.agent import SipCall
+from active_call.wire.options import CallOption
+from tests.unit.call.fakes import NotingDialogue, NotingSip
+from tests.unit.media.fakes import NotingPlane
+
+
+class StoppedClock:
+    def monotonic(self) -> float:
+        return 0.0
+
+    def wall(self) -> float:
+        return 1_700_000_000.0
+
+
+@pytest.fixture
+def call() -> Call:
+    sip = NotingSip()
+    leg = SipLeg.open(cast("MediaPlane", NotingPlane()), "192.0.2.1", MediaPolicy())
+    leg.negotiate(cast("SipCall", sip))
+    return Call(
+        "c1",
+        leg,
+        NotingDialogue(),
+        option=CallOption(),
+        inbound=True,
+        caller=sip.caller,
+        callee=sip.callee,
+        variables={"session_id": "c1"},
+        clock=StoppedClock(),
+        dump=Dump.null(),
+        recording=None,
+    )
+
+
+def test_a_record_tells_who_when_and_why(call: Call) -> None:
+    call.times.answer, call.times.end = 1_700_000_001.0, 1_700_000_009.5
+    call.ending = ending_by_peer(inbound=True)
+    call.errors += ["first", "last"]
+    record = record_of(call)
+    assert (record.caller, record.callee) == ("sip:alice@example.com", "sip:bot@example.com")
+    assert record.answer_time is not None
+    assert (record.end_time - record.answer_time).total_seconds() == 8.5
+    assert (record.hangup_reason, record.hangup_by, record.status_code) == ("byCaller", "caller", 200)
+    assert (record.error, record.codec, record.extras) == ("last", "pcmu", {"session_id": "c1"})
+    assert (record.ring_time, record.recorder, record.media) == (None, None, None)
+
+
+def test_a_call_without_an_ending_has_crashed(call: Call) -> None:
+    assert record_of(call).hangup_detail == CRASHED.detail
+
+
+def test_quality_counts_loss_and_real_delay(call: Call) -> None:
+    counters = replace(call.lane.snapshot(), packets_received=900, lost=100, delay_ms=40, rtt_ms=30.0)
+    call.lane.statistics = counters
+    media = record_of(call).media
+    assert media is not None
+    assert media.mos == 3.32
+    call.lane.statistics = replace(counters, jitter_ms=15.0)
+    jittery = record_of(call).media
+    assert jittery is not None
+    assert jittery.mos == media.mos
+
+
+def test_a_line_without_packets_has_no_quality(call: Call) -> None:
+    call.lane.statistics = call.lane.snapshot()
+    media = record_of(call).media
+    assert media is not None
+    assert (media.mos, media.rtt_ms) == (None, None)
+
+
+def test_a_recording_is_listed_unless_it_failed(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "r.wav"
+    path.write_bytes(bytes(44))
+    call.on_lane(RecordingClosed(0, 7, 5, str(path), 16_000))
+    (file,) = record_of(call).recorder or []
+    assert (file.path, file.size, file.extra) == (str(path), 44, {"samples": 16_000})
+    call.on_lane(RecordingClosed(0, 7, 5, str(path), 0, "disk full"))
+    assert record_of(call).recorder is None
