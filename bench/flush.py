@@ -23,7 +23,7 @@ _TONE: Pcm = (8000 * np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RA
 
 
 async def run(options: Options, tell: Tell) -> list[Figure]:
-    """Lanes play a tone that is flushed at random phases of the clock, with the usual fade and with a long one."""
+    """Lanes play a tone that is flushed at random phases of the clock, with the usual fade and a long one."""
     figures = []
     plane = MediaPlane(capacity=LANES, ports=PortRange(30_000, 34_000, HOST), cname="bench", spare=False)
     await plane.start()

@@ -127,7 +127,7 @@ class Call:
         self._server_side_track = server_side_track
         self._inactivity_seconds = inactivity_seconds
         self._player = Player(self, self.lane, server_side_track, self._track_ended)
-        self._hearing = Hearing(self.lane, self, self._inbox.put)
+        self._hearing = Hearing(self.lane, self, self._post)
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._timers: set[_Timer] = set()

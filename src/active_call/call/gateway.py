@@ -97,9 +97,7 @@ class Gateway:
 
     async def call(self, callee: str, playbook: str) -> Call:
         """Dial out, led by a playbook. Raises PlaybookError, OSError, MediaError, ProviderError."""
-        variables: dict[str, Any] = {}
-        lead = await asyncio.to_thread(self.lead, playbook, variables)
-        return self.calls.dial(callee, lead, variables)
+        return self.calls.dial(callee, lambda variables: self.lead(playbook, variables))
 
     # --- state ----------------------------------------------------------------------------------------
 

@@ -161,25 +161,31 @@ class CallManager:
     def dial(
         self,
         callee: str,
-        lead: Lead,
-        variables: dict[str, Any],
+        find_lead: Callable[[dict[str, Any]], Lead],
         *,
         caller: str | None = None,
         call_id: str | None = None,
     ) -> Call:
-        """Start an outbound call. Raises MediaError without room, LocalProtocolError if the id is taken."""
+        """Start an outbound call, led by whom `find_lead` names for the call's variables.
+
+        Raises MediaError without room, LocalProtocolError if the id is taken, and what `find_lead` raises.
+        """
         agent = self._agent()
         call_id = call_id or f"s.{secrets.token_hex(16)}"
         if call_id in self.calls:
             raise LocalProtocolError(f'there is a call "{call_id}" already')
         host = callee.split("@")[-1].split(";")[0].split(">")[0]
-        leg = SipLeg.open(self._plane, agent.advertised_host(host), self._settings.media)
-        caller = caller or f"sip:active-call@{leg.local.address}"
+        address = agent.advertised_host(host)
+        variables = self._built_ins(call_id, caller or f"sip:active-call@{address}", callee)
+        lead = find_lead(variables)
         sip = lead.option.sip
+        if caller is None and sip is not None and sip.username and sip.realm:
+            variables["caller"] = f"sip:{sip.username}@{sip.realm}"
+        caller = str(variables["caller"])
+        leg = SipLeg.open(self._plane, address, self._settings.media)
         credentials = None
         if sip is not None and sip.username and sip.password is not None:
             credentials = Credentials(sip.username, sip.password.get_secret_value(), sip.realm)
-        variables |= self._built_ins(call_id, caller, callee)
         with _given_back_unless_used(leg):
             call = self._call(call_id, leg, lead, variables, inbound=False, caller=caller, callee=callee)
 

@@ -23,6 +23,7 @@ import msgspec
 from active_call.core.audio import TICK_SECONDS
 from active_call.core.clock import monotonic_ns, wall_ns
 from active_call.core.errors import MediaError
+from active_call.core.limits import raise_descriptor_limit
 from active_call.lanes.messages import (
     CloseLane,
     ControlMessage,
@@ -91,6 +92,7 @@ class MediaPlane:
 
     def spawn(self) -> None:
         """Start the active process without waiting: it sets itself up while the rest of the gateway does."""
+        raise_descriptor_limit()
         self._active = self._start_child(predecessor=None)
 
     async def start(self) -> None:

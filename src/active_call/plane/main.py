@@ -9,7 +9,6 @@ import argparse
 import gc
 import logging
 import os
-import resource
 import select
 import signal
 import socket
@@ -22,6 +21,7 @@ import msgspec
 
 from active_call.core.audio import TICK_NS
 from active_call.core.clock import monotonic_ns
+from active_call.core.limits import raise_descriptor_limit
 from active_call.core.log import LEVELS, setup
 from active_call.lanes.messages import (
     ControlMessage,
@@ -55,7 +55,6 @@ _HUNG_NS: Final = 200_000_000
 _WATCH_MS: Final = 20
 _STALLED_NS: Final = 60_000_000
 """A spare that slept longer than this was stalled itself and can't judge."""
-_DESCRIPTORS: Final = 1 << 16
 
 
 class Quitting(Exception):
@@ -294,10 +293,7 @@ def _open_pidfd(pid: int, *, close: bool = False) -> int | None:
 
 def _raise_limits(*, realtime: bool) -> None:
     """As many descriptors and as much priority as we are allowed; less of either is no error."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    raise_descriptor_limit()
     if not realtime:
         return
     try:

@@ -57,7 +57,11 @@ class House:
         return sip
 
     def dial(self, call_id: str | None = None) -> Call:
-        return self.calls.dial("sip:bob@b.example", Lead(self.dialogue, CallOption()), {}, call_id=call_id)
+        def find_lead(variables: dict[str, Any]) -> Lead:
+            self.variables = dict(variables)
+            return Lead(self.dialogue, CallOption())
+
+        return self.calls.dial("sip:bob@b.example", find_lead, call_id=call_id)
 
 
 def live(root: Path, script: Script, **settings: Any) -> House:
@@ -277,3 +281,13 @@ def test_every_call_is_recorded_if_so_configured(tmp_path: Path) -> None:
     assert call.recording is not None
     assert call.recording.path == str(tmp_path / "recorders" / "day" / "a%2Fb.wav")
     assert (call.recording.rate_hz, call.recording.flush_ms) == (8000, 200)
+
+
+def test_an_outbound_playbook_is_rendered_with_the_calls_variables(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.dial("out-1")
+
+    variables = live(tmp_path, script).variables
+    assert variables["session_id"] == "out-1"
+    assert variables["callee"] == "sip:bob@b.example"
+    assert variables["caller"].startswith("sip:active-call@")
