@@ -15,7 +15,7 @@ from active_call.call.call import Call
 from active_call.call.leg import MediaPolicy
 from active_call.call.manager import CallManager, Lead, ManagerSettings, Refused, refused_playbook
 from active_call.call.reasons import SHUTDOWN
-from active_call.config import Config
+from active_call.config import Config, PlaybookHandler
 from active_call.core.clock import Clock, SystemClock
 from active_call.core.errors import PlaybookError, ProviderError
 from active_call.media.ports import PortRange
@@ -62,6 +62,7 @@ class Gateway:
             await self.plane.aclose()
             raise
         self._ready = True
+        self.check_playbooks()
         host, port = self.agent.address
         log.info("- ready: SIP on %s:%d, RTP ports %d-%d", host, port, *self._rtp_range)
         return self
@@ -94,6 +95,20 @@ class Gateway:
         """The dialogue of a playbook file. Raises PlaybookError, OSError, ProviderError."""
         loaded = read_playbook(playbook_path(playbook), environment=os.environ, variables=variables)
         return Lead(PlaybookDialogue(loaded, llm=load_llm(loaded.llm.provider)), loaded.option)
+
+    def check_playbooks(self) -> None:
+        """Warn about playbooks of the handler that can't be used as they are: calls to them will get 503."""
+        handler = self._config.handler
+        if not isinstance(handler, PlaybookHandler):
+            return
+        names = {rule.playbook for rule in handler.rules} | ({handler.default} if handler.default else set())
+        for name in sorted(names):
+            try:
+                self.lead(name, {})
+            except FileNotFoundError:
+                log.warning("- playbook %s is missing: its calls will be refused with 503", name)
+            except (PlaybookError, ProviderError, OSError) as error:
+                log.warning("- playbook %s: its calls will be refused with 503: %s", name, error)
 
     async def call(self, callee: str, playbook: str) -> Call:
         """Dial out, led by a playbook. Raises PlaybookError, OSError, MediaError, ProviderError."""

@@ -2,8 +2,10 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +37,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
 
     Raises ConfigError for a wrong value or a feature that comes later; argparse exits with 2 for unknown flags.
     """
-    given = _parser().parse_args(argv)
+    parser = _parser()
+    _refuse_unknown(parser, sys.argv[1:] if argv is None else argv)
+    given = parser.parse_args(argv)
     if given.download_models is not None or given.models_dir is not None or given.exit_after_download:
         raise ConfigError("--download-models: offline models come later; the `local` extra needs no download")
     if given.command == "demo":
@@ -79,6 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="talk to a sample agent on this machine", allow_abbrev=False)
     demo.add_argument("--once", action="store_true", help="make one scripted call and exit")
     return parser
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Name an unknown flag: argparse would take its value for a command and complain about that."""
+    known = [*parser._option_string_actions, "--once"]
+    for word in argv:
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and flag != "--" and flag not in known:
+            near = get_close_matches(flag, [name for name in known if name.startswith("--")], n=1)
+            parser.error(f"unknown flag {flag}" + (f"; did you mean {near[0]}?" if near else ""))
 
 
 def _sip(text: str) -> dict[str, tuple[str, Any]]:

@@ -269,7 +269,9 @@ class Config(Section):
     @classmethod
     def _holds_a_pair(cls, end: int, info: ValidationInfo) -> int:
         """RTP takes an even port and RTCP the odd one after it (RFC 3550 §11)."""
-        start: int = info.data.get("rtp_start_port", end - 1)
+        start: int | None = info.data.get("rtp_start_port")
+        if start is None:
+            return end  # the start is wrong itself, and said to be
         if start + start % 2 >= end:
             raise ValueError(f"no even port with the next one free for RTCP lies between {start} and {end}")
         return end

@@ -114,6 +114,8 @@ def _end_of_piece(text: str) -> int | None:
             return at + 1
         if at - start >= _MAX_PIECE and (after.isspace() or ord(char) > 0x2E80):
             return at + 1
+        if at - start >= 2 * _MAX_PIECE:
+            return at + 1  # no space for so long: this is no sentence, and must not be looked through for ever
     return None
 
 

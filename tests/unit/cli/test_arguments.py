@@ -88,3 +88,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         parse_arguments(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"active-call {__version__}\n"
+
+
+@pytest.mark.parametrize("flags", [["--hndler", "x.md"], ["--hndler=x.md"]])
+def test_an_unknown_flag_is_named_with_the_nearest(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_status:
+        parse_arguments(flags)
+    assert exit_status.value.code == 2
+    assert "unknown flag --hndler; did you mean --handler?" in capsys.readouterr().err

@@ -112,3 +112,10 @@ def test_s3_records_take_all_vendors_and_hide_keys() -> None:
         'secret_key = "hidden-s"\nendpoint = "http://s3.example"\nroot = "/"\nwith_media = true'
     )
     assert "hidden" not in repr(config)
+
+
+def test_a_wrong_start_port_is_one_error_only() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_config('rtp_start_port = "a"', "c.toml")
+    assert "rtp_start_port" in str(error.value)
+    assert "rtp_end_port" not in str(error.value)

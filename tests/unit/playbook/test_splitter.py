@@ -131,3 +131,9 @@ def test_any_cut_gives_the_same_items(parts: list[str], data: st.DataObject) -> 
     text = "".join(parts)
     at = data.draw(st.integers(0, len(text)))
     assert split(text[:at], text[at:]) == split(*text) == split(text)
+
+
+def test_text_without_spaces_is_cut_all_the_same() -> None:
+    pieces = says("a." * 1000)
+    assert max(map(len, pieces)) <= 500
+    assert "".join(pieces).count("a") == 1000

@@ -26,3 +26,17 @@ def test_srtp_keys_leave_sdp() -> None:
 def test_credentials_leave_sip_headers_folded_or_not() -> None:
     message = "INVITE sip:a SIP/2.0\r\nProxy-Authorization: Digest\r\n response=xyz\r\nTo: b\r\n\r\n"
     assert mask_text(message) == f"INVITE sip:a SIP/2.0\r\nProxy-Authorization: {MASK}\r\nTo: b\r\n\r\n"
+
+
+def test_header_names_with_hyphens_are_telling_too() -> None:
+    assert mask({"headers": {"X-Api-Key": "hush"}}) == {"headers": {"X-Api-Key": MASK}}
+
+
+def test_secrets_in_urls_are_masked() -> None:
+    url = "https://user:hush@example.com/x?api_key=hush&room=7#top"
+    assert mask_text(url) == f"https://user:{MASK}@example.com/x?api_key={MASK}&room=7#top"
+    assert mask_text("see https://example.com:8080/a@b?q=1") == "see https://example.com:8080/a@b?q=1"
+
+
+def test_numbers_of_tokens_are_no_secret() -> None:
+    assert mask({"max_tokens": 200, "password": 1234}) == {"max_tokens": 200, "password": MASK}
