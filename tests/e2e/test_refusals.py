@@ -28,7 +28,7 @@ def refusal(gateway: GatewayProcess, *, codecs: tuple[str, ...] = ("pcmu",)) -> 
 def test_only_codecs_we_do_not_have(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, {"p.md": PLAYBOOK}, "p.md") as gateway:
         refused = refusal(gateway, codecs=("g722",))
-        assert gateway.health()[1]["media"]["lanes"] == 0
+        gateway.wait_lanes(0)  # the media plane confirms with its next tick
     assert refused.status == 488
     assert "G722" in refused.reason.upper()
 

@@ -97,7 +97,7 @@ class Gateway:
         return Lead(PlaybookDialogue(loaded, llm=load_llm(loaded.llm.provider)), loaded.option)
 
     def check_playbooks(self) -> None:
-        """Warn about playbooks of the handler that can't be used as they are: calls to them will get 503."""
+        """Warn about playbooks of the handler that can't be used as they are: calls to them may get 503."""
         handler = self._config.handler
         if not isinstance(handler, PlaybookHandler):
             return
@@ -108,7 +108,7 @@ class Gateway:
             except FileNotFoundError:
                 log.warning("- playbook %s is missing: its calls will be refused with 503", name)
             except (PlaybookError, ProviderError, OSError) as error:
-                log.warning("- playbook %s: its calls will be refused with 503: %s", name, error)
+                log.warning("- playbook %s can't be used without a call's variables: %s", name, error)
 
     async def call(self, callee: str, playbook: str) -> Call:
         """Dial out, led by a playbook. Raises PlaybookError, OSError, MediaError, ProviderError."""

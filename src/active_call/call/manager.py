@@ -21,7 +21,7 @@ from active_call.core.names import safe_name
 from active_call.media.supervisor import MediaPlane
 from active_call.records.cdr import save_local
 from active_call.records.dump import Dump
-from active_call.sip.agent import Credentials, SipAgent, SipCall
+from active_call.sip.agent import Credentials, Direction, SipAgent, SipCall
 from active_call.wire.dialogue import Dialogue
 from active_call.wire.options import CallOption, RecorderOption
 
@@ -100,7 +100,7 @@ class CallManager:
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
         self._by_sip_id: dict[str, Call] = {}
-        self._early: OrderedDict[str, deque[tuple[str, bytes]]] = OrderedDict()
+        self._early: OrderedDict[str, deque[tuple[Direction, bytes]]] = OrderedDict()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -126,11 +126,11 @@ class CallManager:
             return
         self._start(call, call.pick_up, sip.call_id)
 
-    def on_sip_message(self, direction: str, data: bytes, now: float, sip_call_id: str) -> None:
+    def on_sip_message(self, direction: Direction, data: bytes, now: float, sip_call_id: str) -> None:
         """Put a SIP message into the dump of its call; an INVITE comes before there is one."""
         call = self._by_sip_id.get(sip_call_id)
         if call is not None:
-            call.dump.sip("<" if direction == "<" else ">", data)
+            call.dump.sip(direction, data)
         elif self._settings.dump:
             # Most are of no call at all (OPTIONS, refused calls), under an id that may come back for ever.
             self._early.setdefault(sip_call_id, deque(maxlen=_EARLY_MESSAGES)).append((direction, data))
@@ -262,7 +262,7 @@ class CallManager:
         self.calls[call.id] = call
         self._by_sip_id[sip_call_id] = call
         for direction, data in self._early.pop(sip_call_id, []):
-            call.dump.sip("<" if direction == "<" else ">", data)
+            call.dump.sip(direction, data)
         self.total += 1
         self._idle.clear()
         self._tasks.create_task(self._run(call, begin, sip_call_id), name=f"call {call.id}")

@@ -11,8 +11,7 @@ import asyncio
 import base64
 import binascii
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,11 @@ import numpy as np
 from active_call.core.audio import SAMPLE_RATE, TICK_SAMPLES, Pcm, samples_to_ms
 from active_call.core.channel import ControlChannel
 from active_call.core.errors import MediaError, ProviderError
+from active_call.core.streams import closing
 from active_call.lanes.messages import Flushed, MarkPlayed
 from active_call.media.files import read_wav
 from active_call.media.lane import Lane
-from active_call.speech.providers import TtsChunk, load_tts
+from active_call.speech.providers import load_tts
 from active_call.wire.commands import Play, Tts
 from active_call.wire.dialogue import CallPort, Running
 from active_call.wire.events import Error, Interruption, Metrics, TrackEnd, TrackStart
@@ -275,7 +275,7 @@ class Player:
         asked = self._call.now_ms()
         first_ms: int | None = None
         length = 0
-        async with aclosing(_closing(voice.synthesize(text, option))) as chunks:
+        async with closing(voice.synthesize(text, option)) as chunks:
             async for chunk in chunks:
                 if first_ms is None:
                     first_ms = self._measure(f"ttfb.tts.{option.provider}", asked, track)
@@ -355,14 +355,3 @@ def _disarm(track: Track) -> None:
 
 async def _one(text: str) -> AsyncIterator[str]:
     yield text
-
-
-async def _closing(chunks: AsyncIterator[TtsChunk]) -> AsyncGenerator[TtsChunk, None]:
-    """`chunks`, closed (which stops the provider) as soon as this is."""
-    try:
-        async for chunk in chunks:
-            yield chunk
-    finally:
-        close = getattr(chunks, "aclose", None)
-        if close is not None:
-            await close()

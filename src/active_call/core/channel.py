@@ -11,8 +11,8 @@ class ChannelFull(Exception):
     """A control channel has reached its limit."""
 
 
-class ControlChannel(Generic[T]):
-    """Never loses an item: `put` raises ChannelFull at the limit, and the owner decides what that means."""
+class _Channel(Generic[T]):
+    """What both have in common: items in order, for one reader on the loop."""
 
     def __init__(self, limit: int) -> None:
         self._items: deque[T] = deque()
@@ -22,10 +22,11 @@ class ControlChannel(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: T) -> None:
-        """Append, from the loop's thread."""
-        if len(self._items) >= self._limit:
-            raise ChannelFull(f"more than {self._limit} items are waiting")
+    @property
+    def _full(self) -> bool:
+        return len(self._items) >= self._limit
+
+    def _append(self, item: T) -> None:
         self._items.append(item)
         self._ready.set()
 
@@ -37,24 +38,26 @@ class ControlChannel(Generic[T]):
         return self._items.popleft()
 
 
-class AudioChannel(Generic[T]):
+class ControlChannel(_Channel[T]):
+    """Never loses an item: `put` raises ChannelFull at the limit, and the owner decides what that means."""
+
+    def put(self, item: T) -> None:
+        """Append, from the loop's thread."""
+        if self._full:
+            raise ChannelFull(f"more than {self._limit} items are waiting")
+        self._append(item)
+
+
+class AudioChannel(_Channel[T]):
     """Drops the oldest item when full and counts what it dropped."""
 
     def __init__(self, limit: int) -> None:
-        self._items: deque[T] = deque(maxlen=limit)
-        self._ready = asyncio.Event()
+        super().__init__(limit)
         self.dropped = 0
 
     def put(self, item: T) -> None:
         """Append, from the loop's thread."""
-        if len(self._items) == self._items.maxlen:
+        if self._full:
+            self._items.popleft()
             self.dropped += 1
-        self._items.append(item)
-        self._ready.set()
-
-    async def get(self) -> T:
-        """Take the oldest item, waiting for one."""
-        while not self._items:
-            self._ready.clear()
-            await self._ready.wait()
-        return self._items.popleft()
+        self._append(item)

@@ -8,7 +8,7 @@ A barge-in or newer words cancel that task, which closes the model's stream, and
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from active_call.core.channel import ControlChannel
 from active_call.core.errors import PlaybookError, ProviderError
 from active_call.core.log import CallLog
+from active_call.core.streams import closing
 from active_call.playbook.delivery import Delivery
 from active_call.playbook.document import Playbook
 from active_call.playbook.options import DtmfAction, Goto, Transfer
@@ -318,7 +319,7 @@ class PlaybookDialogue:
         self, reply: Reply, messages: Sequence[ChatMessage], option: LlmOption
     ) -> AsyncGenerator[str, None]:
         asked, first = self._call.now_ms(), True
-        async with aclosing(_closing(self._llm.stream(messages, option))) as chunks:
+        async with closing(self._llm.stream(messages, option)) as chunks:
             async for chunk in chunks:
                 if first and chunk.strip():
                     first = False
@@ -479,14 +480,3 @@ class PlaybookDialogue:
         now = self._call.now_ms()
         key = f"{what}.llm.{self._playbook.llm.provider}"
         self._call.emit(events.Metrics(timestamp=now, key=key, duration=now - since, data={"playId": reply.id}))
-
-
-async def _closing(chunks: AsyncIterator[str]) -> AsyncGenerator[str, None]:
-    """`chunks`, closed (which aborts the request) as soon as this is."""
-    try:
-        async for chunk in chunks:
-            yield chunk
-    finally:
-        close = getattr(chunks, "aclose", None)
-        if close is not None:
-            await close()

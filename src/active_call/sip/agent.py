@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from active_call import __version__
 from active_call.core.errors import LocalProtocolError
@@ -22,11 +23,12 @@ from active_call.sip.stack import Incoming, SipStack
 from active_call.sip.transport.udp import UdpTransport, source_address
 from active_call.sip.usage import Usage
 
-__all__ = ["Credentials", "OnMessage", "SipAgent", "SipCall", "SipConfig"]
+__all__ = ["Credentials", "Direction", "OnMessage", "SipAgent", "SipCall", "SipConfig"]
 
 log = logging.getLogger(__name__)
 
-OnMessage = Callable[[str, bytes, float, str], None]
+Direction: TypeAlias = Literal["<", ">"]
+OnMessage = Callable[[Direction, bytes, float, str], None]
 """Gets each datagram: ">" or "<", bytes without secrets, monotonic time, Call-ID."""
 
 _CLOSE_SECONDS = 1.0
@@ -293,7 +295,7 @@ class SipAgent:
         for port in {port for _, port in waiting}:
             self._failed((name, port), failure)
 
-    def _note(self, direction: str, data: bytes, peer: tuple[str, int], now: float) -> None:
+    def _note(self, direction: Direction, data: bytes, peer: tuple[str, int], now: float) -> None:
         """Show a datagram to whoever wants to see it."""
         tracing = log.isEnabledFor(TRACE)
         if not tracing and self._on_message is None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -135,22 +136,23 @@ class GatewayProcess:
 
     def wait_records(self, count: int, timeout: float = 10.0) -> list[dict[str, Any]]:
         """Until so many records are written. Raises TimeoutError."""
-        deadline = time.perf_counter() + timeout
-        while time.perf_counter() < deadline:
-            records = self.records()
-            if len(records) >= count:
-                return records
-            time.sleep(0.05)
-        raise TimeoutError(f"{len(self.records())} of {count} records\n{self.log()[-3000:]}")
+        self._wait(lambda: len(self.records()) >= count, f"{count} records", timeout)
+        return self.records()
 
     def wait_calls(self, active: int = 0, timeout: float = 10.0) -> None:
         """Until just so many calls are live. Raises TimeoutError."""
+        self._wait(lambda: self.health()[1]["calls"]["active"] == active, f"{active} live calls", timeout)
+
+    def wait_lanes(self, count: int = 0, timeout: float = 10.0) -> None:
+        """Until just so many lanes are in use. Raises TimeoutError."""
+        self._wait(lambda: self.health()[1]["media"]["lanes"] == count, f"{count} lanes", timeout)
+
+    def _wait(self, come: Callable[[], bool], what: str, timeout: float) -> None:
         deadline = time.perf_counter() + timeout
-        while time.perf_counter() < deadline:
-            if self.health()[1]["calls"]["active"] == active:
-                return
+        while not come():
+            if time.perf_counter() > deadline:
+                raise TimeoutError(f"never came to {what}\n{self.log()[-3000:]}")
             time.sleep(0.05)
-        raise TimeoutError(f"calls: {self.health()[1]['calls']}, wanted {active}")
 
     def stop(self, sig: signal.Signals = signal.SIGTERM, timeout: float = 10.0) -> int:
         """Signal it, and return its exit status."""
