@@ -35,7 +35,7 @@ bench: setup
 # Real peers for the end-to-end tests (Debian, as root): only .ci/run calls this.
 system:
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends sip-tester baresip-core sox iproute2
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends sip-tester baresip-core sox iproute2 chromium
 
 clean:
 	rm -rf $(VENV) build dist

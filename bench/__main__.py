@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import bargein, flush, media, playbook, ready, setup, stalls, turns
+from bench import api, bargein, flush, media, playbook, ready, setup, stalls, turns
 from bench.figures import Figure, save, show
 from bench.measure import Options, Tell
 
@@ -24,6 +24,7 @@ SCENARIOS: dict[str, Callable[[Options, Tell], Awaitable[list[Figure]]]] = {
     "playbook": playbook.run,
     "stalls": stalls.run,
     "media": media.run,
+    "api": api.run,
 }
 _RESULTS = Path(__file__).parent / "results"
 

@@ -206,6 +206,17 @@ def test_nonsense_in_the_stream_is_told(data: bytes) -> None:
     assert error.retryable
 
 
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_an_answer_without_a_word_is_told(reason: str) -> None:
+    """A model that thinks may use up all its tokens before it says anything."""
+
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + chunk(event({"reasoning_content": "hm"}) + event({}, reason)) + chunk(b""))
+
+    received, error = run(failure(respond))
+    assert (received, str(error)) == ([], f"the answer is empty: {reason}")
+
+
 def test_a_refused_connection_is_told() -> None:
     async def scenario() -> ProviderError:
         async with serving(status(200, "")) as (_, llm, option):

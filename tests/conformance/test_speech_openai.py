@@ -29,7 +29,9 @@ class Server:
 
     def __init__(self) -> None:
         self.status = 200
+        self.message = "not today"
         self.stall = False
+        self.speech = TONE
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.url = ""
 
@@ -41,7 +43,7 @@ class Server:
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         self.requests.append((head[0].split()[1], headers, body))
         if self.status != 200:
-            reply = json.dumps({"error": {"message": "not today"}}).encode()
+            reply = json.dumps({"error": {"message": self.message}}).encode()
             await self.reply(writer, self.status, reply)
         elif "/audio/speech" in head[0]:
             await self.speak(writer)
@@ -57,8 +59,8 @@ class Server:
     async def speak(self, writer: asyncio.StreamWriter) -> None:
         """Chunks of odd sizes, so that samples are cut in two."""
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n")
-        for at in range(0, len(TONE), 4_801):
-            chunk = TONE[at : at + 4_801]
+        for at in range(0, len(self.speech), 4_801):
+            chunk = self.speech[at : at + 4_801]
             writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
             await writer.drain()
             if self.stall:
@@ -144,6 +146,18 @@ def test_speech_is_converted_without_seams(server: Server) -> None:
     assert np.abs(pcm[200:-200] - expected[200:-200]).max() < 5
 
 
+def test_a_wav_file_in_place_of_raw_samples_is_understood(server: Server) -> None:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(24_000)
+        writer.writeframes(TONE)
+    raw = speak(server)
+    server.speech = file.getvalue()
+    assert np.abs(speak(server).astype(int) - raw).max() <= 1
+
+
 def test_what_is_asked_for(server: Server) -> None:
     speak(server, "Hello.", speaker="nova", model="tts-2", speed=1.5, apiKey="sk-mine")
     path, headers, body = server.requests[0]
@@ -171,6 +185,13 @@ def test_statuses_say_whether_to_retry(server: Server, status: int, retryable: b
     assert error.value.retryable is retryable
     assert "sk-mine" not in str(error.value)
     assert len(server.requests) == 1
+
+
+def test_a_server_that_repeats_the_key_does_not_put_it_into_the_error(server: Server) -> None:
+    server.status, server.message = 401, "the key sk-mine is not known"
+    with pytest.raises(ProviderError, match="not known") as error:
+        speak(server, apiKey="sk-mine")
+    assert "sk-mine" not in str(error.value)
 
 
 def test_speech_that_breaks_off_is_retryable(server: Server) -> None:

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.e2e import baresip
+from tests.e2e import baresip, chromium
 
 
 def _need(present: bool, what: str) -> None:
@@ -25,6 +25,12 @@ def needs_sipp() -> None:
 def needs_baresip() -> None:
     """Debian's baresip-core."""
     _need(baresip.installed(), "baresip (baresip-core)")
+
+
+@pytest.fixture
+def needs_chromium() -> None:
+    """Debian's chromium."""
+    _need(chromium.installed(), "Chromium (chromium)")
 
 
 @pytest.fixture

@@ -14,13 +14,14 @@ pytestmark = pytest.mark.e2e
 PROGRAM = """
 import asyncio, sys
 from types import SimpleNamespace as Object
-from active_call.api.server import bind
+from active_call.api.listener import bind
 from active_call.cli.serve import run
 from active_call.config import load_config
 
 class Gateway:
     def __init__(self):
-        self.calls = Object(on_record=None)
+        self.calls = Object(on_record=None, calls={}, pending_playbooks=None)
+        self.outbound = None
         self.running = False
     async def __aenter__(self):
         self.running = True

@@ -6,8 +6,10 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import numpy as np
 import pytest
 
+from active_call.media.lane import Lane
 from active_call.media.ports import PortRange
 from active_call.media.supervisor import MediaPlane
 
@@ -87,3 +89,63 @@ def test_a_process_that_cant_start_is_not_started_at_once_again(monkeypatch: pyt
         assert 1 < len(started) <= 4
 
     with_plane(scene, spare=False)
+
+
+def test_external_lanes_go_on_when_the_process_dies() -> None:
+    async def scene(plane: MediaPlane) -> None:
+        await until(lambda: plane.spare_ready)
+        lane = plane.open_external_lane("pcm", 16_000)
+        frames: list[bytes] = []
+        lane.on_audio = frames.append
+        await until(lambda: len(frames) > 5)
+        assert {len(frame) for frame in frames} == {640}
+        await talk(lane, 0, 20)
+        assert heard_without_gap(lane) > 10
+        kill(plane.pids[0])
+        await until(lambda: plane.promotions == 1)
+        before = len(frames)
+        await talk(lane, 100, 20)
+        assert heard_without_gap(lane) > 10
+        await lane.play(np.full(3200, 77, np.int16))
+        await until(lambda: np.full(320, 77, np.int16).tobytes() in frames[before:])
+        lane.close()
+        await asyncio.wait_for(lane.closed.wait(), 2)
+        assert lane.statistics is not None
+        assert lane.statistics.packets_received > 25
+
+    with_plane(scene)
+
+
+async def talk(lane: Lane, first: int, frames: int) -> None:
+    """Feed frames of samples that count, one every 20 ms."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    for number in range(frames):
+        await asyncio.sleep(max(0.0, start + number * 0.02 - loop.time()))
+        lane.feed(np.arange((first + number) * 320, (first + number + 1) * 320).astype(np.int16).tobytes())
+    await asyncio.sleep(0.06)
+
+
+def heard_without_gap(lane: Lane) -> int:
+    """The most frames in a row, of what was heard last, that count on."""
+    heard = lane.heard(lane.position - 20 * 320, lane.position).astype(np.int64)
+    gaps = np.flatnonzero(np.diff(heard) % 65_536 != 1)
+    return int(np.diff(np.concatenate(([-1], gaps, [len(heard) - 1]))).max()) // 320
+
+
+def test_audio_is_handed_over_in_time_with_the_ticks() -> None:
+    async def scene(plane: MediaPlane) -> None:
+        loop = asyncio.get_running_loop()
+        lane = plane.open_external_lane("pcmu", 8000)
+        arrived: list[float] = []
+        tapped: list[tuple[int, int]] = []
+        lane.on_audio = lambda frame: arrived.append(loop.time())
+        lane.tap(lambda track, pcm, position: tapped.append((track, position)))
+        await until(lambda: len(arrived) > 60)
+        assert abs(np.median(np.diff(arrived[10:])) - 0.02) < 0.002
+        for track in (0, 1):
+            positions = [position for which, position in tapped if which == track]
+            assert len(positions) > 50
+            assert set(np.diff(positions)) == {320}
+
+    with_plane(scene)

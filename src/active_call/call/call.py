@@ -1,75 +1,77 @@
 """A call: one inbox, one task group, one state machine, and the only place that acts.
 
-Everything that happens (commands of the dialogue, SIP events, events of the lane, notices of provider tasks,
-timers) is put into the inbox and handled here, in order, by plain methods that return at once. Slow work runs
-in tasks of the call's group and reports back through the inbox. When the inbox loop ends, playback is flushed
-and BYE sent at once; then the tasks are cancelled and the recording is finished, each step bounded.
+A call exists from the moment a client connects, a telephone rings us, or we are told to dial; it gets a leg
+(the peer's audio) when it is set up. Everything that happens (commands, SIP events, events of the lane, notices
+of provider tasks, timers) is put into the inbox and handled here, in order, by plain methods that return at
+once. Slow work runs in tasks of the call's group and reports back through the inbox. When the inbox loop ends,
+playback is flushed and BYE sent at once; then the tasks are cancelled and the recording is finished, each step
+bounded.
+
+What the parts do: `setup` brings the call up, `dispatch` carries out commands, `listening` hears the peer,
+`player` speaks, `effects` does the rest with the audio.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from active_call.call.hearing import Hearing, HearingFailed, Recognised
+from active_call.call import goodbye
+from active_call.call.dispatch import Dispatch
+from active_call.call.effects import Effects
+from active_call.call.hearing import HearingFailed, Recognised
+from active_call.call.inactivity import InactivityWatch
 from active_call.call.info import digit_of_info
-from active_call.call.leg import SipLeg
-from active_call.call.player import Player, Track
+from active_call.call.leg import AudioLeg, Leg, SipLeg
+from active_call.call.listening import Listening
+from active_call.call.news import News
+from active_call.call.player import Player
 from active_call.call.reasons import (
     AUTO_HANGUP,
     CANCELED,
+    CLIENT_GONE,
     CRASHED,
     NO_ACK,
     Ending,
     ending_by_peer,
-    ending_of_command,
     failed,
-    inactive,
-    rejected,
 )
+from active_call.call.services import CallServices
+from active_call.call.setup import Setup
 from active_call.call.state import CallInput, CallState, next_state
-from active_call.core.audio import TICK_SECONDS
+from active_call.call.timers import Timer, Timers
+from active_call.call.track import Track
 from active_call.core.channel import ChannelFull, ControlChannel
-from active_call.core.clock import Clock
-from active_call.core.errors import ActiveCallError, RemoteProtocolError
+from active_call.core.errors import ActiveCallError, LocalProtocolError
 from active_call.core.log import CallLog
 from active_call.lanes import messages as lane_messages
 from active_call.lanes.messages import LaneEvent
+from active_call.outbound.guard import Origin
 from active_call.records.dump import Dump
-from active_call.records.turns import TurnRecorder
 from active_call.sip import events as sip_events
 from active_call.sip.events import SipEvent
-from active_call.wire import commands, events
+from active_call.wire import events
 from active_call.wire.commands import Command
-from active_call.wire.dialogue import Dialogue, Running
-from active_call.wire.events import Attendee, Event
+from active_call.wire.dialogue import CallType, Dialogue, Running
+from active_call.wire.events import Event
 from active_call.wire.options import CallOption
 
 _INBOX_LIMIT = 4000
+_COMMAND_LIMIT = 1000
 _RECORDING_SECONDS = 2.0
 _DIALOGUE_SECONDS = 1.0
 
 
-@dataclass(eq=False, slots=True)
-class _Timer:
-    """A timer of the call, and the notice that it ran out."""
-
-    action: Callable[[], None]
-    handle: asyncio.TimerHandle | None = None
-
-
-_Notice: TypeAlias = Command | LaneEvent | SipEvent | Recognised | HearingFailed | _Timer | Ending
-
-
 @dataclass(frozen=True, slots=True)
-class RecordingPlan:
-    """Where and how a call is recorded."""
+class _Given:
+    """Notice: somebody wants something done."""
 
-    path: str
-    rate_hz: int = 16_000
-    flush_ms: int = 200
+    command: Command
+    origin: Origin
+
+
+_Notice: TypeAlias = _Given | LaneEvent | SipEvent | Recognised | HearingFailed | Timer | Ending
 
 
 @dataclass(slots=True)
@@ -83,64 +85,63 @@ class CallTimes:
 
 
 class Call:
-    """One call between a peer and a dialogue. Made and run by CallManager."""
+    """One call between a peer and whoever leads it: a playbook, an API client, or both. Made by CallManager."""
 
     def __init__(
         self,
         call_id: str,
-        leg: SipLeg,
-        dialogue: Dialogue,
+        services: CallServices,
         *,
-        option: CallOption,
-        inbound: bool,
-        caller: str,
-        callee: str,
-        variables: dict[str, Any],
-        clock: Clock,
+        call_type: CallType,
         dump: Dump,
-        recording: RecordingPlan | None,
-        inactivity_seconds: float = 50.0,
+        variables: dict[str, Any],
+        leg: SipLeg | None = None,
+        caller: str = "",
+        callee: str = "",
+        led_by_client: bool = False,
         server_side_track: str = "serverSideTrack",
     ) -> None:
+        """`leg`: of an inbound call, negotiated and unanswered."""
         self._id = call_id
-        self.leg = leg
-        self.lane = leg.lane
-        self.option = option
-        self.inbound = inbound
+        self.call_type: CallType = call_type
+        self.leg: Leg | None = leg
+        self.inbound = leg is not None
         self.caller = caller
         self.callee = callee
-        self.times = CallTimes(clock.wall())
-        self.turns = TurnRecorder()
-        self.recording = recording
+        self.led_by_client = led_by_client
+        self.server_side_track = server_side_track
+        self.option = CallOption()
+        self.times = CallTimes(services.clock.wall())
         self.recorded: lane_messages.RecordingClosed | None = None
         self.ending: Ending | None = None
-        self.errors: list[str] = []
         self.state = CallState.NEW
-        self.dump = dump
         self.dump_path = dump.path
         self.log = CallLog(logging.getLogger(__name__), call_id)
-        self.observers: list[Callable[[Event], None]] = []
+        self.hangup_headers: dict[str, str] = {}
+        self.on_audio: Callable[[int | None, bytes], None] | None = None
+        """Audio for the client: (None, bytes in the call's codec) of /call, (track index, 16 kHz PCM16LE) of a
+        subscription."""
+        self.news = News(call_id, dump, lambda: self.end(CRASHED))
+        self.timers = Timers(self.post)
+        self.setup = Setup(self, services)
+        self.effects = Effects(self, services)
+        self._dispatch = Dispatch(self)
+        self._player: Player | None = None
+        self._listening: Listening | None = None
+        self._services = services
+        self._clock = services.clock
         self._variables = variables
-        self._dialogue = dialogue
-        self._clock = clock
         self._inbox: ControlChannel[_Notice] = ControlChannel(_INBOX_LIMIT)
-        self._server_side_track = server_side_track
-        self._inactivity_seconds = inactivity_seconds
-        self._player = Player(self, self.lane, server_side_track, self._track_ended)
-        self._hearing = Hearing(self.lane, self, self._post)
+        self._unhandled = 0
+        self._room = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
-        self._timers: set[_Timer] = set()
-        self._wait_input: _Timer | None = None
-        self._silence: _Timer | None = None
-        self._silent_since = 0
-        self._asr_index = 0
-        self._held = False
-        self._media_expected_since = 0.0
+        self._inactivity = InactivityWatch(self)
+        self._media_ready = False
         self._track_open = False
-        self._hangup_headers: dict[str, str] = {}
+        self._early_audio = False
 
-    # --- what the dialogue sees (wire.dialogue.CallPort) ----------------------------------------------
+    # --- what a dialogue sees (wire.dialogue.CallPort) ------------------------------------------------
 
     @property
     def id(self) -> str:
@@ -150,23 +151,17 @@ class Call:
     def variables(self) -> dict[str, Any]:
         return self._variables
 
-    def send(self, command: Command) -> None:
-        self.dump.command(command)
-        self._post(command)
+    def send(self, command: Command, *, trusted: bool = True) -> None:
+        """Queue a command of the operator's playbook, or (not `trusted`) of a language model that it asks."""
+        self._queue(command, Origin.OPERATOR if trusted else Origin.CALL)
+
+    def _queue(self, command: Command, origin: Origin) -> None:
+        self.news.tell_command(command)
+        self._unhandled += 1
+        self.post(_Given(command, origin))
 
     def emit(self, event: Event) -> None:
-        self.dump.event(event)
-        self.turns.observe(event)
-        if isinstance(event, events.Error):
-            self.errors.append(event.error)
-            self.log.warning("! %s: %s", event.sender, event.error)
-        for receive in (self._dialogue.receive, *self.observers):
-            try:
-                receive(event)
-            except Exception:
-                # Whoever fails to listen ends the call; the others are still told how.
-                self.log.exception("- %s was not taken", event.event)
-                self.end(CRASHED)
+        self.news.tell(event)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> Running:
         if self._tasks is None:
@@ -178,57 +173,121 @@ class Call:
         return task
 
     def expect(self, phrases: Sequence[str]) -> None:
-        self._hearing.expect(phrases)
+        if self._listening is not None:
+            self._listening.expect(phrases)
 
     def now_ms(self) -> int:
         return round(self._clock.wall() * 1000)
+
+    # --- what a client sees ---------------------------------------------------------------------------
+
+    def follow(
+        self, events: Callable[[Event], None], commands: Callable[[Command], None] | None = None
+    ) -> Callable[[], None]:
+        """Be told all events, and all commands, from now on: in order, by calls that must return at once.
+
+        Returns what ends it. The last event is always `hangup`.
+        """
+        return self.news.follow(events, commands)
+
+    async def submit(self, command: Command) -> None:
+        """Queue a command of a client; waits while 1,000 are unhandled. Does nothing once the call is over."""
+        while self._unhandled >= _COMMAND_LIMIT and not self.over:
+            self._room.clear()
+            await self._room.wait()
+        if not self.over:
+            self._queue(command, Origin.CLIENT)
+
+    def receive_audio(self, data: bytes) -> None:
+        """A binary frame of the client: what it says, on /call from `start` on."""
+        if self.call_type != "webSocket":
+            return
+        if isinstance(self.leg, AudioLeg):
+            self.leg.lane.feed(data)
+            if not self._media_ready:
+                self._tell_media_ready()
+        elif not self._early_audio and not self._unhandled:  # else `start` may be on its way
+            self._early_audio = True
+            self.complain("command", "audio came before start; it is dropped until the call has begun")
+
+    def complain(self, sender: str, text: str, code: int | None = None) -> None:
+        """Tell one `error` event."""
+        self.emit(
+            events.Error(track_id=self._id, timestamp=self.now_ms(), sender=sender, error=text, code=code)
+        )
+
+    def emit_other(self, sender: str, extra: dict[str, str]) -> None:
+        """Tell an `other` event, for plug-ins."""
+        self.emit(events.Other(track_id=self._id, timestamp=self.now_ms(), sender=sender, extra=extra))
+
+    def end(self, ending: Ending) -> None:
+        """Ask the call to end; the first reason wins."""
+        self.post(ending)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is acted upon."""
+        return self.state in (CallState.ENDING, CallState.ENDED)
+
+    @property
+    def led(self) -> bool:
+        """Whether a playbook leads."""
+        return self.news.dialogue is not None
+
+    def claim(self, server_side_track: str) -> bool:
+        """A client takes a call that waits to be accepted, and hears `incoming`. False if it can't."""
+        if self.led_by_client or self.led or not self.inbound or self.over:
+            return False
+        self.led_by_client = True
+        self.server_side_track = server_side_track
+        self.timers.soon(self.setup.announce)
+        return True
 
     # --- inputs ---------------------------------------------------------------------------------------
 
     def on_sip(self, event: SipEvent) -> None:
         """Listener of the SIP dialog."""
-        self._post(event)
+        self.post(event)
 
     def on_lane(self, event: LaneEvent) -> None:
         """Listener of the lane."""
         if isinstance(event, lane_messages.RecordingClosed):
             self.recorded = event
             if event.error:
-                self.errors.append(f"recording {event.path}: {event.error}")
-        self._post(event)
+                self.news.errors.append(f"recording {event.path}: {event.error}")
+        self.post(event)
 
-    def end(self, ending: Ending) -> None:
-        """Ask the call to end; the first reason wins."""
-        self._post(ending)
-
-    def _post(self, notice: _Notice) -> None:
+    def post(self, notice: _Notice) -> None:
+        """Put something that happened into the inbox."""
         try:
             self._inbox.put(notice)
         except ChannelFull:
             self.log.error("- inbox overflow at %s: the call ends", type(notice).__name__)
-            self._end(CRASHED)
+            self.finish(CRASHED)
 
     # --- life -----------------------------------------------------------------------------------------
 
     async def run(self, begin: Callable[[], None]) -> None:
-        """Lead the call to its end: `begin` is `pick_up`, or dials.
+        """Lead the call to its end; `begin` is the first thing that happens in it.
 
-        Never raises on what peers, dialogues and providers do.
+        Never raises on what peers, clients, dialogues and providers do.
         """
-        self.lane.listener = self.on_lane
+        if self.leg is not None:
+            self.leg.lane.listener = self.on_lane
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                self.spawn(self._lead(), "dialogue")
+                if self.news.dialogue is not None:
+                    self.spawn(self._lead(self.news.dialogue), "dialogue")
                 self._begin(begin)
-                while self.state not in (CallState.ENDING, CallState.ENDED):
+                while not self.over:
                     self._handle(await self._inbox.get())
                 self._leave()
                 await self._stop_tasks()
         except* Exception as group:
             for error in group.exceptions:
                 self.log.error("- a task of the call failed", exc_info=error)
-            self.errors.append("; ".join(str(error) for error in group.exceptions))
-            self._end(CRASHED)
+            self.news.errors.append("; ".join(str(error) for error in group.exceptions))
+            self.finish(CRASHED)
         finally:
             self._tasks = None
             self._leave()
@@ -238,14 +297,20 @@ class Call:
         try:
             begin()
         except ActiveCallError as error:
-            self._fail("invite", str(error))
-            self._end(failed(str(error)))
+            self.complain("invite", str(error))
+            self.finish(failed(str(error)))
 
-    async def _lead(self) -> None:
+    def lead_by(self, dialogue: Dialogue) -> None:
+        """Let a playbook lead."""
+        self.news.dialogue = dialogue
+        if self._tasks is not None:
+            self.spawn(self._lead(dialogue), "dialogue")
+
+    async def _lead(self, dialogue: Dialogue) -> None:
         try:
-            await self._dialogue.run(self)
+            await dialogue.run(self)
         except ActiveCallError as error:
-            self._fail("playbook", str(error))
+            self.complain("playbook", str(error))
             self.end(failed(str(error)))
 
     def _leave(self) -> None:
@@ -253,13 +318,18 @@ class Call:
         if self.times.end is not None:
             return
         self.times.end = self._clock.wall()
-        for timer in list(self._timers):
-            self._cancel(timer)
-        self._hearing.stop()
-        self.lane.flush()
-        self.lane.stop_recording()
-        self.leg.hang_up(self._hangup_headers)
-        self.lane.close()
+        self._room.set()
+        self.timers.cancel_all()
+        if self._listening is not None:
+            self._listening.stop()
+        if self.leg is not None:
+            if self.ending is CLIENT_GONE:
+                self.setup.refuse(603, "handler disconnected")
+            self.leg.hang_up(self.hangup_headers)
+            if self._player is not None:
+                self._player.close()
+            self.leg.lane.stop_recording()
+            self.leg.lane.close()
 
     async def _stop_tasks(self) -> None:
         for task in self._running:
@@ -270,127 +340,78 @@ class Call:
                 self.log.error("- task %s does not stop", task.get_name())
 
     async def _wrap_up(self) -> None:
-        try:
-            async with asyncio.timeout(_RECORDING_SECONDS):
-                await self.lane.closed.wait()
-        except TimeoutError:
-            self.log.error("- the media plane did not give the lane back within %g s", _RECORDING_SECONDS)
-        now = self.now_ms()
-        if self._track_open:
-            assert self.times.end is not None
-            duration = self.times.end - self.times.answer if self.times.answer is not None else 0.0
-            self.emit(
-                events.TrackEnd(
-                    track_id=self._id,
-                    timestamp=now,
-                    duration=round(duration * 1000),
-                    ssrc=self.lane.ssrc,
-                    play_id=None,
-                )
-            )
-        self.emit(self._hangup_event(now))
-        self._set_state(CallInput.FINISH)
+        if self.leg is not None:
+            try:
+                async with asyncio.timeout(_RECORDING_SECONDS):
+                    await self.leg.lane.closed.wait()
+            except TimeoutError:
+                self.log.error("- the media plane did not give the lane back within %g s", _RECORDING_SECONDS)
+        self._dispatch.tell_unplayed("the call ended")
+        if self._track_open and self.leg is not None:
+            self.emit(goodbye.track_end(self))
+        self.emit(goodbye.hangup(self))
+        self.advance(CallInput.FINISH)
 
-    def _hangup_event(self, now: int) -> events.Hangup:
-        ending = self.ending or CRASHED
-        times = self.times
-        return events.Hangup(
-            track_id=self._id,
-            timestamp=now,
-            reason=ending.reason,
-            initiator=ending.initiator,
-            start_time=rfc3339(times.start),
-            hangup_time=rfc3339(times.end or times.start),
-            answer_time=rfc3339(times.answer) if times.answer is not None else None,
-            ringing_time=rfc3339(times.ring) if times.ring is not None else None,
-            from_=_attendee(self.caller),
-            to=_attendee(self.callee),
-        )
+    # --- for the parts of the call --------------------------------------------------------------------
 
-    def _set_state(self, given: CallInput) -> None:
+    @property
+    def player(self) -> Player:
+        """Speaks to the peer. Raises LocalProtocolError before there is audio."""
+        if self._player is None:
+            raise LocalProtocolError("the call has no audio yet")
+        return self._player
+
+    @property
+    def listening(self) -> Listening:
+        """Hears the peer. Raises LocalProtocolError before there is audio."""
+        if self._listening is None:
+            raise LocalProtocolError("the call has no audio yet")
+        return self._listening
+
+    def advance(self, given: CallInput) -> None:
+        """Move on to the next state."""
         before, self.state = self.state, next_state(self.state, given)
         if before is not self.state:
             self.log.info("- %s -> %s", before, self.state)
 
-    def _end(self, ending: Ending) -> None:
+    def finish(self, ending: Ending) -> None:
+        """End the call when what is being handled is done; the first reason wins."""
         if self.ending is None:
             self.ending = ending
             self.log.info("- ends: %s", ending.detail or ending.reason)
-        self._set_state(CallInput.END)
+        self.advance(CallInput.END)
 
-    def _fail(self, sender: str, text: str, code: int | None = None) -> None:
-        self.emit(
-            events.Error(track_id=self._id, timestamp=self.now_ms(), sender=sender, error=text, code=code)
-        )
+    def take_leg(self, leg: Leg) -> None:
+        """This is the peer."""
+        self.leg = leg
+        leg.lane.listener = self.on_lane
 
-    def _after(self, seconds: float, action: Callable[[], None]) -> _Timer:
-        timer = _Timer(action)
-        timer.handle = asyncio.get_running_loop().call_later(seconds, self._post, timer)
-        self._timers.add(timer)
-        return timer
+    def open_track(self) -> None:
+        """Tell that the peer's track has started."""
+        if not self._track_open:
+            self._track_open = True
+            self.emit(events.TrackStart(track_id=self._id, timestamp=self.now_ms()))
 
-    def _cancel(self, timer: _Timer | None) -> None:
-        """Also a timer that ran out, if its notice still waits in the inbox."""
-        if timer in self._timers:
-            self._timers.remove(timer)
-            if timer.handle is not None:
-                timer.handle.cancel()
+    def take_ears(self) -> None:
+        """Audio flows from now on: the call can speak, and is about to hear."""
+        assert self.leg is not None
+        if self._player is None:
+            lane, sounds = self.leg.lane, self._services.sounds
+            self._player = Player(self, lane, self.server_side_track, self._track_ended, media=sounds)
+            self._listening = Listening(self, lane)
+            self.effects.attach(lane)
 
-    # --- set-up ---------------------------------------------------------------------------------------
-
-    def pick_up(self) -> None:
-        """Inbound: tell the dialogue and answer at once."""
-        now = self.now_ms()
-        offer = (self.leg.sip.remote_sdp or b"").decode("utf-8", "replace")
-        self.emit(
-            events.Incoming(track_id=self._id, timestamp=now, caller=self.caller, callee=self.callee, sdp=offer)
-        )
-        if self.leg.accept(self.on_sip):
-            self._open_track()
-            self._talk(self.leg.local_sdp)
-            self._listen()
-
-    def dialing(self) -> None:
-        """Outbound: INVITE is about to be sent."""
-        self._set_state(CallInput.DIAL)
-        self._open_track()
-
-    def _open_track(self) -> None:
-        self._track_open = True
-        self.emit(events.TrackStart(track_id=self._id, timestamp=self.now_ms()))
-
-    def _talk(self, sdp: bytes) -> None:
-        self._set_state(CallInput.ANSWER)
-        self.times.answer = self._clock.wall()
-        if self.recording is not None:
-            plan = self.recording
-            self.lane.start_recording(plan.path, rate_hz=plan.rate_hz, flush_ms=plan.flush_ms)
-        text = sdp.decode("utf-8", "replace")
-        self.emit(events.Answer(track_id=self._id, timestamp=self.now_ms(), sdp=text))
-
-    def _listen(self) -> None:
-        self._player.option = self.option.tts
-        complaint = self._hearing.start(self.option.vad, self.option.asr)
-        if complaint:
-            self._fail("vad", complaint)
-        self._media_expected_since = asyncio.get_running_loop().time()
-        self._watch_inactivity()
-
-    def _watch_inactivity(self) -> None:
+    def begin_talking(self) -> None:
+        """The call is answered, and its option is known: hear, and play what waited."""
+        assert self.leg is not None
+        self.player.option = self.option.tts
+        self.listening.start(self.option)
+        self.effects.apply(self.option)
         limit = self.option.inactivity_timeout
-        limit = self._inactivity_seconds if limit is None else limit
-        if not limit:
-            return
-        now = asyncio.get_running_loop().time()
-        if self._held:
-            self._media_expected_since = now
-        # Neither ringing nor hold counts as silence.
-        silent = min(self.lane.silent_ticks * TICK_SECONDS, now - self._media_expected_since)
-        if silent > limit:
-            self.emit(events.Inactivity(track_id=self._id, timestamp=self.now_ms()))
-            self._end(inactive(limit))
-        else:
-            self._after(1.0, self._watch_inactivity)
+        if limit is None:
+            limit = 0.0 if self.led_by_client else self._services.inactivity_seconds
+        self._inactivity.start(self.leg.lane, limit)
+        self._dispatch.play_waiting()
 
     # --- handling -------------------------------------------------------------------------------------
 
@@ -398,174 +419,71 @@ class Call:
         match notice:
             case LaneEvent():
                 self._on_lane(notice)
-            case _Timer():
-                if notice in self._timers:
-                    self._timers.remove(notice)
-                    notice.action()
+            case Timer():
+                self.timers.ran_out(notice)
             case Recognised():
-                self._recognised(notice)
+                self.listening.recognised(notice.result)
             case HearingFailed():
-                self._fail("asr", notice.error, 500)
+                self.listening.failed(notice)
             case Ending():
-                self._end(notice)
-            case commands.Tts() | commands.Play() | commands.Interrupt() | commands.Hangup() | commands.Refer():
-                self._on_command(notice)
-            case _:
-                self._on_sip(notice)
-
-    def _on_command(self, command: Command) -> None:
-        if self.state is not CallState.TALKING and not isinstance(command, commands.Hangup):
-            self._fail("command", f"{command.command}: the call is {self.state}, not answered")
-            return
-        match command:
-            case commands.Tts():
-                self._cancel_wait()
-                try:
-                    self._player.tts(command)
-                except ChannelFull as error:
-                    self._fail("command", f"tts: {error}")
-            case commands.Play():
-                self._cancel_wait()
-                self._player.play(command)
-            case commands.Interrupt():
-                self._player.interrupt(graceful=command.graceful, fade_ms=command.fade_out_ms)
-            case commands.Hangup():
-                self._hangup_headers |= command.headers or {}
-                self._end(ending_of_command(command))
-            case commands.Refer():
-                self._fail("command", f'refer to "{command.callee}": transfers are not supported yet')
-
-    def _on_sip(self, event: SipEvent) -> None:
-        match event:
-            case sip_events.Ringing():
-                if self.times.ring is None:
-                    self.times.ring = self._clock.wall()
-                self._set_state(CallInput.RING)
-                early = event.sdp is not None
-                self.emit(events.Ringing(track_id=self._id, timestamp=self.now_ms(), early_media=early))
-            case sip_events.Answered():
-                self._answered(event.sdp)
-            case sip_events.Rejected():
-                reject = events.Reject(
-                    track_id=self._id, timestamp=self.now_ms(), reason=event.reason, code=event.status
-                )
-                self.emit(reject)
-                self._end(rejected(event.status, event.reason))
+                self.finish(notice)
+            case _Given(command, origin):
+                self._unhandled -= 1
+                self._room.set()
+                self._dispatch.carry_out(command, origin)
             case sip_events.OfferReceived():
-                self._held = self.leg.reoffered(event.sdp)
+                self._reoffered(notice.sdp)
             case sip_events.InfoReceived():
-                digit = digit_of_info(event.content_type, event.body)
+                digit = digit_of_info(notice.content_type, notice.body)
                 if digit is not None:
                     self._pressed(digit)
             case sip_events.Ended():
-                self._peer_ended(event)
+                self._peer_ended(notice)
             case _:
-                pass
+                self.setup.on_sip(notice)
 
-    def _answered(self, sdp: bytes | None) -> None:
-        if sdp is None:
-            self._fail("invite", "the callee answered without SDP", 488)
-            self._end(rejected(488, "No answer received"))
-            return
-        try:
-            self.leg.answered(sdp)
-        except RemoteProtocolError as error:
-            self._fail("invite", str(error), error.status)
-            self._end(rejected(error.status, str(error)))
-            return
-        self._talk(sdp)
-        self._listen()
+    def _reoffered(self, sdp: bytes | None) -> None:
+        assert isinstance(self.leg, SipLeg)
+        held = self.leg.reoffered(sdp)
+        if held is not self._inactivity.held:
+            self._inactivity.held = held
+            self.emit(events.Hold(track_id=self._id, timestamp=self.now_ms(), on_hold=held))
 
     def _peer_ended(self, event: sip_events.Ended) -> None:
         if event.by == "canceled":
-            self._end(CANCELED)
+            self.finish(CANCELED)
         elif event.by == "timeout":
-            self._end(NO_ACK)
+            self.finish(NO_ACK)
         else:
-            self._end(ending_by_peer(inbound=self.inbound))
+            self.finish(ending_by_peer(inbound=self.inbound))
 
     def _on_lane(self, event: LaneEvent) -> None:
         match event:
             case lane_messages.MarkPlayed():
-                self._player.mark_played(event)
+                self.player.mark_played(event)
             case lane_messages.Flushed():
-                self._player.flushed(event)
+                self.player.flushed(event)
             case lane_messages.SpeechStarted():
-                self._speech_started(event)
+                self.listening.speech_started(event)
             case lane_messages.SpeechEnded():
-                self._speech_ended(event)
+                self.listening.speech_ended(event)
             case lane_messages.DigitReceived():
                 self._pressed(event.digit)
             case lane_messages.MediaStarted():
-                self.emit(events.MediaReady(track_id=self._id, timestamp=self.now_ms()))
+                self._tell_media_ready()
             case _:
                 self.log.debug("- %s", event)
 
     def _pressed(self, digit: str) -> None:
-        self._cancel_wait()
-        self.emit(events.Dtmf(track_id=self._id, timestamp=self.now_ms(), digit=digit))
+        if self._listening is not None:
+            self._listening.pressed(digit)
+        else:
+            self.emit(events.Dtmf(track_id=self._id, timestamp=self.now_ms(), digit=digit))
 
-    # --- listening ------------------------------------------------------------------------------------
-
-    def _speech_started(self, event: lane_messages.SpeechStarted) -> None:
-        self._cancel_wait()
-        self._cancel_silence()
-        self._hearing.speech_started(event)
-        start = self.lane.wall_ms(event.position)
-        self.emit(
-            events.Speaking(
-                track_id=self._id,
-                timestamp=self.now_ms(),
-                start_time=start,
-                confidence=round(event.probability, 3),
-            )
-        )
-
-    def _speech_ended(self, event: lane_messages.SpeechEnded) -> None:
-        self._hearing.speech_ended(event)
-        self._silent_since = self.lane.wall_ms(event.end)
-        self._tell_silence()
-
-    def _tell_silence(self) -> None:
-        now = self.now_ms()
-        self.emit(
-            events.Silence(
-                track_id=self._id,
-                timestamp=now,
-                start_time=self._silent_since,
-                duration=max(0, now - self._silent_since),
-            )
-        )
-        timeout = self.option.vad.silence_timeout if self.option.vad else None
-        if timeout:
-            self._silence = self._after(timeout / 1000, self._tell_silence)
-
-    def _cancel_silence(self) -> None:
-        self._cancel(self._silence)
-        self._silence = None
-
-    def _recognised(self, notice: Recognised) -> None:
-        result = notice.result
-        text = result.text.strip()
-        if not text:
-            return
-        self._cancel_wait()
-        kind = events.AsrFinal if result.final else events.AsrDelta
-        self.emit(
-            kind(
-                track_id=self._id,
-                timestamp=self.now_ms(),
-                index=self._asr_index,
-                start_time=self.lane.wall_ms(result.start),
-                end_time=self.lane.wall_ms(result.end),
-                text=text,
-                confidence=result.confidence,
-            )
-        )
-        if result.final:
-            self._asr_index += 1
-
-    # --- playback -------------------------------------------------------------------------------------
+    def _tell_media_ready(self) -> None:
+        if not self._media_ready:
+            self._media_ready = True
+            self.emit(events.MediaReady(track_id=self._id, timestamp=self.now_ms()))
 
     def _track_ended(self, track: Track, complete: bool) -> None:
         if not complete:
@@ -573,36 +491,4 @@ class Call:
         if track.auto_hangup:
             self.end(AUTO_HANGUP)  # by the inbox: a track without audio ends in its own task
         elif track.wait_input_timeout:
-            self._cancel_wait()
-            self._wait_input = self._after(
-                track.wait_input_timeout, lambda: self._waited(track.wait_input_timeout or 0.0)
-            )
-
-    def _waited(self, seconds: float) -> None:
-        now = self.now_ms()
-        duration = round(seconds * 1000)
-        self.emit(
-            events.Silence(
-                track_id=self._server_side_track,
-                timestamp=now,
-                start_time=now - duration,
-                duration=duration,
-            )
-        )
-
-    def _cancel_wait(self) -> None:
-        self._cancel(self._wait_input)
-        self._wait_input = None
-
-
-def rfc3339(seconds: float) -> str:
-    """Unix seconds as RFC 3339 text in UTC, with milliseconds."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _attendee(uri: str) -> Attendee:
-    bare = uri.split("<", 1)[-1].split(">", 1)[0]
-    _, _, rest = bare.partition(":")
-    user, at, host = rest.rpartition("@")
-    return Attendee(username=user if at else "", realm=host.split(";")[0].split(":")[0], source=uri)
+            self.listening.await_input(track.wait_input_timeout)

@@ -13,18 +13,28 @@ from pydantic.alias_generators import to_camel
 from active_call import __version__
 from active_call.call.call import Call
 from active_call.call.leg import MediaPolicy
-from active_call.call.manager import CallManager, Lead, ManagerSettings, Refused, refused_playbook
+from active_call.call.manager import CallManager, ManagerSettings, Refused, refused_playbook
 from active_call.call.reasons import SHUTDOWN
+from active_call.call.recording import RecordingPolicy, below
+from active_call.call.services import Announce, CallServices, Lead
+from active_call.call.voice import Precached, precache
+from active_call.call.webhook import Webhook
 from active_call.config import Config, PlaybookHandler
+from active_call.config.handler import WebhookHandler
 from active_call.core.clock import Clock, SystemClock
 from active_call.core.errors import PlaybookError, ProviderError
+from active_call.media.cache import MediaCache
+from active_call.media.files import MediaSource
 from active_call.media.ports import PortRange
 from active_call.media.supervisor import MediaPlane
-from active_call.playbook.document import read_playbook
+from active_call.outbound import Outbound
+from active_call.playbook.document import Playbook, load_playbook
+from active_call.playbook.library import PlaybookLibrary
 from active_call.playbook.runner import PlaybookDialogue
 from active_call.sip.agent import SipAgent, SipConfig
 from active_call.speech.providers import load_llm
-from active_call.wire.options import RecorderOption
+from active_call.wire.commands import Tts
+from active_call.wire.options import CallOption, RecorderOption
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +53,16 @@ class Gateway:
         ports = PortRange(config.rtp_start_port, config.rtp_end_port, bind_ip)
         self.plane = MediaPlane(capacity=lanes, ports=ports, cname=f"active-call@{bind_ip}")
         sip = SipConfig(config.addr, config.udp_port, config.external_ip, config.useragent)
-        self.calls = CallManager(self.plane, lambda: self.agent, self._route, _settings(config), self._clock)
+        self.outbound = Outbound(config.outbound.policy)
+        cache = MediaCache(Path(config.media_cache_path))
+        self.sounds = MediaSource(cache=cache, outbound=self.outbound)
+        settings = ManagerSettings(dump_root=Path(config.recording.path), cdr_root=config.records_root)
+        self.calls = CallManager(self._services(), self._route, settings)
         self.agent = SipAgent(sip, on_call=self.calls.on_call, on_message=self.calls.on_sip_message)
+        self._playbooks = PlaybookLibrary(os.environ)
+        self._webhook: Webhook | None = None
+        if isinstance(config.handler, WebhookHandler):
+            self._webhook = Webhook(config.handler, self.outbound)
         self._started = self._clock.monotonic()
         self._ready = False
         self._draining = False
@@ -54,6 +72,8 @@ class Gateway:
         self.plane.spawn()
         try:
             await self.agent.start()
+            # Loads its libraries while the media plane starts up.
+            await self._stack.enter_async_context(self.outbound)
             await self.plane.start()
             self._stack.push_async_callback(self.plane.aclose)
             self._stack.push_async_callback(self.agent.aclose)
@@ -75,10 +95,44 @@ class Gateway:
 
     # --- calls ----------------------------------------------------------------------------------------
 
-    def _route(self, caller: str, callee: str, variables: dict[str, Any]) -> Lead:
+    def _services(self) -> CallServices:
+        config = self._config
+        recording = config.recording
+        return CallServices(
+            plane=self.plane,
+            agent=lambda: self.agent,
+            clock=self._clock,
+            find_playbook=self.lead_for_client,
+            media=MediaPolicy(
+                codecs=config.audio_codecs,
+                dtmf=config.telephone_event,
+                latching=config.enable_rtp_latching,
+                jitter_ms=config.rtp_jitter_ms,
+            ),
+            recording=RecordingPolicy(
+                Path(recording.path),
+                recording.every_call,
+                RecorderOption(
+                    recorder_file=recording.filename_pattern or "",
+                    samplerate=recording.samplerate,
+                    ptime=recording.ptime,
+                ),
+            ),
+            inactivity_seconds=config.inactivity_timeout,
+            accept_seconds=config.accept_timeout,
+            ambiance=config.ambiance,
+            registrars=tuple(user.server for user in config.register_users if not user.disabled),
+            sounds=self.sounds,
+            outbound=self.outbound,
+        )
+
+    def _route(self, caller: str, callee: str, variables: dict[str, Any]) -> Lead | Announce:
         handler = self._config.handler
         if handler is None:
             raise Refused(503, "No invite handler configured")
+        if isinstance(handler, WebhookHandler):
+            assert self._webhook is not None
+            return Announce(self._webhook.announce)
         name = handler.route(caller, callee)
         if name is None:
             raise Refused(
@@ -92,9 +146,19 @@ class Gateway:
             raise refused_playbook(error) from error
 
     def lead(self, playbook: str, variables: dict[str, Any]) -> Lead:
-        """The dialogue of a playbook file. Raises PlaybookError, OSError, ProviderError."""
-        loaded = read_playbook(playbook_path(playbook), environment=os.environ, variables=variables)
-        return Lead(PlaybookDialogue(loaded, llm=load_llm(loaded.llm.provider)), loaded.option)
+        """The dialogue of a playbook file of the operator's. Raises PlaybookError, OSError, ProviderError."""
+        return _led_by(self._playbooks.read(playbook_path(playbook), variables))
+
+    def lead_for_client(self, playbook: str, variables: dict[str, Any]) -> Lead:
+        """The dialogue of a playbook that a client names, below config/playbook/, or that is given as text.
+
+        Raises PlaybookError, LocalProtocolError for a name that leaves the folder, OSError, ProviderError.
+        """
+        text = playbook.lstrip()
+        if text.startswith("---"):
+            return _led_by(load_playbook(text, source="playbook", environment=os.environ, variables=variables))
+        name = playbook.removeprefix(f"{_PLAYBOOKS}/")
+        return _led_by(self._playbooks.read(below(_PLAYBOOKS, name, what="playbook"), variables))
 
     def check_playbooks(self) -> None:
         """Warn about playbooks of the handler that can't be used as they are: calls to them may get 503."""
@@ -111,8 +175,14 @@ class Gateway:
                 log.warning("- playbook %s can't be used without a call's variables: %s", name, error)
 
     async def call(self, callee: str, playbook: str) -> Call:
-        """Dial out, led by a playbook. Raises PlaybookError, OSError, MediaError, ProviderError."""
-        return self.calls.dial(callee, lambda variables: self.lead(playbook, variables))
+        """Dial out, led by a playbook. Raises PlaybookError, OSError, LocalProtocolError, ProviderError."""
+        return self.calls.dial(
+            CallOption(callee=callee), find_lead=lambda variables: self.lead(playbook, variables)
+        )
+
+    async def precache(self, command: Tts) -> Precached:
+        """Synthesise into the media cache what `command` would say. Raises ActiveCallError."""
+        return await precache(command, None, self.sounds.cache)
 
     # --- state ----------------------------------------------------------------------------------------
 
@@ -156,6 +226,7 @@ class Gateway:
     async def drain(self, timeout: float) -> bool:
         """Take no new calls; wait for the live ones, then hang up. False if some had to be hung up on."""
         self._draining = True
+        self.calls.accepting = False
         self.agent.accepting = False
         if await self.calls.drain(timeout):
             return True
@@ -171,22 +242,5 @@ def playbook_path(name: str) -> Path:
     return below if not given.is_file() and below.is_file() else given
 
 
-def _settings(config: Config) -> ManagerSettings:
-    recording = config.recording
-    return ManagerSettings(
-        media=MediaPolicy(
-            codecs=config.audio_codecs,
-            dtmf=config.telephone_event,
-            latching=config.enable_rtp_latching,
-            jitter_ms=config.rtp_jitter_ms,
-        ),
-        inactivity_seconds=config.inactivity_timeout,
-        record_every_call=recording.every_call,
-        recorder_root=Path(recording.path),
-        recorder=RecorderOption(
-            recorder_file=recording.filename_pattern or "",
-            samplerate=recording.samplerate,
-            ptime=recording.ptime,
-        ),
-        cdr_root=config.records_root,
-    )
+def _led_by(playbook: Playbook) -> Lead:
+    return Lead(PlaybookDialogue(playbook, llm=load_llm(playbook.llm.provider)), playbook.option)

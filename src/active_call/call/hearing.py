@@ -15,7 +15,7 @@ from active_call.core.audio import Pcm
 from active_call.core.channel import AudioChannel
 from active_call.core.errors import ProviderError
 from active_call.lanes.messages import ConfigureVad, SpeechEnded, SpeechStarted, VadKind
-from active_call.media.lane import Lane
+from active_call.media.lane import AudioConsumer, Lane
 from active_call.speech.providers import AsrResult, AsrStream, load_asr
 from active_call.wire.dialogue import CallPort
 from active_call.wire.options import AsrOption, VadOption
@@ -68,6 +68,8 @@ class Hearing:
         self._post = post
         self._items: AudioChannel[_Item] = AudioChannel(_BACKLOG)
         self._recognising = False
+        self._to_recogniser: AudioConsumer | None = None
+        self._aside: AudioConsumer | None = None
 
     def start(self, vad: VadOption | None, asr: AsrOption | None) -> str | None:
         """Begin; `vad.type: off` detects nothing. Returns a complaint about an unknown type, if any."""
@@ -100,7 +102,22 @@ class Hearing:
 
     def stop(self) -> None:
         """Hear no more."""
+        self._to_recogniser = self._aside = None
         self._lane.listen(None)
+
+    def overhear(self, consumer: AudioConsumer | None) -> None:
+        """Give received audio to `consumer` too, until None."""
+        self._aside = consumer
+        self._listen()
+
+    def _listen(self) -> None:
+        consumers = [consumer for consumer in (self._to_recogniser, self._aside) if consumer is not None]
+
+        def both(pcm: Pcm, position: int) -> None:
+            for consumer in consumers:
+                consumer(pcm, position)
+
+        self._lane.listen(both if consumers else None)
 
     def speech_started(self, event: SpeechStarted) -> None:
         """Tell the recogniser, after the audio that was received before."""
@@ -124,13 +141,15 @@ class Hearing:
         try:
             recogniser = await asyncio.to_thread(load_asr, option.provider)
             async with recogniser.open(option) as stream:
-                self._lane.listen(lambda pcm, position: self._items.put(_Audio(pcm, position)))
+                self._to_recogniser = lambda pcm, position: self._items.put(_Audio(pcm, position))
+                self._listen()
                 async with asyncio.TaskGroup() as tasks:
                     sender = tasks.create_task(self._send(stream), name="asr sender")
                     await self._results(stream, option.provider)
                     sender.cancel()
         except* ProviderError as group:
-            self._lane.listen(None)
+            self._to_recogniser = None
+            self._listen()
             for error in group.exceptions:
                 self._post(HearingFailed(option.provider, str(error)))
 

@@ -1,10 +1,15 @@
-"""One SIP peer in a call: its dialog, its lane, and the session negotiated between them."""
+"""The peer of a call: its lane, and by what the two of us agree on it.
+
+A SipLeg has a SIP dialog and RTP; the audio of an AudioLeg travels on the client's own socket.
+"""
 
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from active_call.core.errors import MediaError, RemoteProtocolError
+from active_call.lanes.external import ExternalCodec
 from active_call.lanes.messages import Codec, ConfigureLane
 from active_call.media.lane import Lane
 from active_call.media.supervisor import MediaPlane
@@ -23,12 +28,54 @@ class MediaPolicy:
     latching: bool = True
     jitter_ms: int = 40
 
+    def preferring(self, codec: str | None) -> "MediaPolicy":
+        """The same with `codec` first, if it is among them."""
+        if codec is None or codec.lower() not in self.codecs:
+            return self
+        first = codec.lower()
+        return replace(self, codecs=(first, *(name for name in self.codecs if name != first)))
+
 
 _SUPPORTED: dict[str, Codec] = {"pcmu": "pcmu", "pcma": "pcma"}
 
 
+class Leg(Protocol):
+    """One peer of a call, whichever way its audio comes."""
+
+    lane: Lane
+
+    @property
+    def codec(self) -> str | None:
+        """What the audio is coded with, once that is known."""
+        ...
+
+    def hang_up(self, headers: Mapping[str, str]) -> None:
+        """Say goodbye in the way that fits; harmless if there is nobody."""
+        ...
+
+
+class AudioLeg:
+    """A client that is itself the peer: it sends and gets audio as bytes."""
+
+    def __init__(self, lane: Lane, codec: ExternalCodec) -> None:
+        self.lane = lane
+        self._codec = codec
+
+    @classmethod
+    def open(cls, plane: MediaPlane, codec: ExternalCodec, rate_hz: int) -> "AudioLeg":
+        """A leg with a fresh lane; the rate is that of `pcm`. Raises MediaError."""
+        return cls(plane.open_external_lane(codec, rate_hz), codec)
+
+    @property
+    def codec(self) -> str:
+        return self._codec
+
+    def hang_up(self, headers: Mapping[str, str]) -> None:
+        """Nothing: the socket's owner closes it after the `hangup` event."""
+
+
 class SipLeg:
-    """Signalling and audio of one peer."""
+    """Signalling and audio of a SIP peer."""
 
     def __init__(self, lane: Lane, local: LocalMedia, policy: MediaPolicy) -> None:
         self.lane = lane
@@ -55,6 +102,10 @@ class SipLeg:
             raise MediaError("this leg has no SIP dialog yet")
         return self._sip
 
+    @property
+    def codec(self) -> str | None:
+        return self.negotiated.codec if self.negotiated is not None else None
+
     def negotiate(self, sip: SipCall) -> None:
         """Inbound: match the peer's offer. Raises RemoteProtocolError with the status to refuse with."""
         self._sip = sip
@@ -72,6 +123,12 @@ class SipLeg:
         self._configure(self.negotiated)
         self.sip.accept(self.local_sdp)
         return True
+
+    def progress(self) -> None:
+        """Inbound: start the media before the answer, 183. `accept` may follow."""
+        assert self.negotiated is not None
+        self._configure(self.negotiated)
+        self.sip.progress(self.local_sdp)
 
     def hang_up(self, headers: Mapping[str, str]) -> None:
         """End the dialog in the way that fits its state; harmless without one."""

@@ -6,24 +6,28 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from active_call.call.call import Call, RecordingPlan, rfc3339
-from active_call.call.leg import MediaPolicy, SipLeg
-from active_call.call.reasons import SHUTDOWN, Ending
+from active_call.call.announcement import webhook_body
+from active_call.call.call import Call
+from active_call.call.goodbye import rfc3339
+from active_call.call.leg import SipLeg
+from active_call.call.parties import callee_uri, caller_uri, host_of
+from active_call.call.pending import PendingPlaybooks
+from active_call.call.reasons import SHUTDOWN, Ending, reason_header
 from active_call.call.record import record_of
-from active_call.core.clock import Clock
+from active_call.call.services import Announce, CallServices, FindLead, Lead
 from active_call.core.errors import ActiveCallError, LocalProtocolError, MediaError, RemoteProtocolError
 from active_call.core.names import safe_name
-from active_call.media.supervisor import MediaPlane
 from active_call.records.cdr import save_local
 from active_call.records.dump import Dump
-from active_call.sip.agent import Credentials, Direction, SipAgent, SipCall
-from active_call.wire.dialogue import Dialogue
-from active_call.wire.options import CallOption, RecorderOption
+from active_call.sip.agent import Direction, SipCall
+from active_call.wire.commands import Invite
+from active_call.wire.dialogue import CallType
+from active_call.wire.options import CallOption
 
 log = logging.getLogger(__name__)
 
@@ -31,24 +35,16 @@ _EARLY_DIALOGS, _EARLY_MESSAGES = 64, 16
 _RETRY_SECONDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """Who leads a call, and with which options."""
-
-    dialogue: Dialogue
-    option: CallOption
-
-
 class Router(Protocol):
     """Finds who leads an inbound call."""
 
-    def __call__(self, caller: str, callee: str, variables: dict[str, Any]) -> Lead:
+    def __call__(self, caller: str, callee: str, variables: dict[str, Any]) -> Lead | Announce:
         """Raises Refused to answer with a status instead."""
         ...
 
 
 class Refused(ActiveCallError):
-    """An inbound call is answered with `status` and a reason in words; `retry`: later may be better."""
+    """A call is answered with `status` and a reason in words; `retry`: later may be better."""
 
     def __init__(self, status: int, reason: str, *, retry: bool = False) -> None:
         super().__init__(reason)
@@ -58,8 +54,7 @@ class Refused(ActiveCallError):
     @property
     def headers(self) -> dict[str, str]:
         """Of the response: the reason again (RFC 3326), and when to retry."""
-        text = str(self).replace("\\", r"\\").replace('"', r"\"")
-        headers = {"Reason": f'SIP;cause={self.status};text="{text}"'}
+        headers = reason_header(self.status, str(self))
         return headers | {"Retry-After": str(_RETRY_SECONDS)} if self.retry else headers
 
 
@@ -67,11 +62,7 @@ class Refused(ActiveCallError):
 class ManagerSettings:
     """What the configuration says about all calls."""
 
-    media: MediaPolicy = field(default_factory=MediaPolicy)
-    inactivity_seconds: float = 50.0
-    record_every_call: bool = False
-    recorder_root: Path = Path("./config/recorders")
-    recorder: RecorderOption = field(default_factory=RecorderOption)
+    dump_root: Path = Path("./config/recorders")
     cdr_root: Path | None = None
     dump: bool = True
 
@@ -81,22 +72,21 @@ class CallManager:
 
     def __init__(
         self,
-        plane: MediaPlane,
-        agent: Callable[[], SipAgent],
+        services: CallServices,
         router: Router,
         settings: ManagerSettings,
-        clock: Clock,
     ) -> None:
         self.calls: dict[str, Call] = {}
         self.total = 0
         self.failed = 0
-        self.on_start: Callable[[Call], None] | None = None
+        self.accepting = True
+        """If False, no new call is taken or made."""
+        self.pending_playbooks = PendingPlaybooks(services.clock)
+        self.on_start: Callable[[Call], object] | None = None
         self.on_record: Callable[[Call, Path | None], None] | None = None
-        self._plane = plane
-        self._agent = agent
+        self._services = services
         self._router = router
         self._settings = settings
-        self._clock = clock
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
         self._by_sip_id: dict[str, Call] = {}
@@ -117,34 +107,34 @@ class CallManager:
     # --- inbound --------------------------------------------------------------------------------------
 
     def on_call(self, sip: SipCall) -> None:
-        """A new INVITE: refuse it with a reason, or answer it."""
+        """A new INVITE: refuse it with a reason, let its playbook answer, or announce it and let it wait."""
         try:
-            call = self._inbound(sip)
+            call, begin = self._inbound(sip)
         except Refused as refusal:
             log.info("- refused %s -> %s: %d %s", sip.caller, sip.callee, refusal.status, refusal)
             sip.reject(refusal.status, str(refusal), headers=refusal.headers)
             return
-        self._start(call, call.pick_up, sip.call_id)
+        self._start(call, begin, sip.call_id)
 
     def on_sip_message(self, direction: Direction, data: bytes, now: float, sip_call_id: str) -> None:
         """Put a SIP message into the dump of its call; an INVITE comes before there is one."""
         call = self._by_sip_id.get(sip_call_id)
         if call is not None:
-            call.dump.sip(direction, data)
+            call.news.dump.sip(direction, data)
         elif self._settings.dump:
             # Most are of no call at all (OPTIONS, refused calls), under an id that may come back for ever.
             self._early.setdefault(sip_call_id, deque(maxlen=_EARLY_MESSAGES)).append((direction, data))
             if len(self._early) > _EARLY_DIALOGS:
                 self._early.popitem(last=False)
 
-    def _inbound(self, sip: SipCall) -> Call:
-        if self._plane.overloaded:
-            raise Refused(503, "out of media capacity", retry=True)
+    def _inbound(self, sip: SipCall) -> tuple[Call, Callable[[], None]]:
+        self._admit()
+        services = self._services
         variables: dict[str, Any] = {**sip.headers}
-        variables |= self._built_ins(sip.dialog_id, sip.caller, sip.callee)
+        variables |= self._built_ins(sip.dialog_id, "sip", sip.caller, sip.callee)
         lead = self._router(sip.caller, sip.callee, variables)
         try:
-            leg = SipLeg.open(self._plane, self._agent().advertised_host(sip.peer[0]), self._settings.media)
+            leg = SipLeg.open(services.plane, services.agent().advertised_host(sip.peer[0]), services.media)
         except MediaError as error:
             raise Refused(503, f"out of media capacity: {error}", retry=True) from error
         with _given_back_unless_used(leg):
@@ -152,117 +142,141 @@ class CallManager:
                 leg.negotiate(sip)
             except RemoteProtocolError as error:
                 raise Refused(error.status, str(error)) from error
-            return self._call(
-                sip.dialog_id, leg, lead, variables, inbound=True, caller=sip.caller, callee=sip.callee
+            call = self._call(
+                sip.dialog_id, "sip", variables, leg=leg, caller=sip.caller, callee=sip.callee, dump=True
             )
+            if isinstance(lead, Lead):
+                call.setup.lead(lead)
+                return call, call.setup.pick_up
+            body = webhook_body(sip, created_at=rfc3339(services.clock.wall()))
+            return call, lambda: call.setup.wait_for_client(lambda: lead.tell(body))
 
-    # --- outbound -------------------------------------------------------------------------------------
+    # --- outbound, and calls of clients ---------------------------------------------------------------
 
-    def dial(
+    def open(
         self,
-        callee: str,
-        find_lead: Callable[[dict[str, Any]], Lead],
-        *,
-        caller: str | None = None,
+        call_type: CallType,
         call_id: str | None = None,
+        *,
+        dump: bool = True,
+        server_side_track: str = "serverSideTrack",
     ) -> Call:
-        """Start an outbound call, led by whom `find_lead` names for the call's variables.
+        """A call for a client that has connected: a fresh one, or the inbound call that waits under this id.
 
-        Raises MediaError without room, LocalProtocolError if the id is taken, and what `find_lead` raises.
+        The client's followers must be added before the next `await`. Raises LocalProtocolError if the id is
+        taken, and Refused when no calls are taken.
         """
-        agent = self._agent()
-        call_id = call_id or f"s.{secrets.token_hex(16)}"
-        if call_id in self.calls:
+        if call_id and call_id in self.calls:
+            waiting = self.calls[call_id]
+            if call_type == waiting.call_type and waiting.claim(server_side_track):
+                return waiting
             raise LocalProtocolError(f'there is a call "{call_id}" already')
-        host = callee.split("@")[-1].split(";")[0].split(">")[0]
-        address = agent.advertised_host(host)
-        variables = self._built_ins(call_id, caller or f"sip:active-call@{address}", callee)
-        lead = find_lead(variables)
-        sip = lead.option.sip
-        if caller is None and sip is not None and sip.username and sip.realm:
-            variables["caller"] = f"sip:{sip.username}@{sip.realm}"
-        caller = str(variables["caller"])
-        leg = SipLeg.open(self._plane, address, self._settings.media)
-        credentials = None
-        if sip is not None and sip.username and sip.password is not None:
-            credentials = Credentials(sip.username, sip.password.get_secret_value(), sip.realm)
-        with _given_back_unless_used(leg):
-            call = self._call(call_id, leg, lead, variables, inbound=False, caller=caller, callee=callee)
-
-        def begin() -> None:
-            call.dialing()
-            headers = (sip.headers or {}) if sip is not None else {}
-            leg.dial(
-                agent,
-                callee,
-                caller=caller,
-                call_id=call_id,
-                listener=call.on_sip,
-                headers=headers,
-                credentials=credentials,
-            )
-
-        self._start(call, begin, call_id)
+        self._admit()
+        call = self._fresh(call_type, call_id, dump=dump, server_side_track=server_side_track)
+        call.led_by_client = True
+        call.setup.playbook = self.pending_playbooks.take(call.id)
+        self._start(call, _nothing, call.id)
         return call
 
-    def _built_ins(self, call_id: str, caller: str, callee: str) -> dict[str, Any]:
-        start = rfc3339(self._clock.wall())
-        return {
+    def dial(
+        self, option: CallOption, *, call_id: str | None = None, find_lead: FindLead | None = None
+    ) -> Call:
+        """An outbound SIP call without a client, led by whom `find_lead` names, or by `option.playbook`.
+
+        Raises LocalProtocolError if the id is taken or the callee is missing, Refused when no calls are taken,
+        and what finding the playbook raises (PlaybookError, ProviderError, OSError).
+        """
+        services = self._services
+        if call_id and call_id in self.calls:
+            raise LocalProtocolError(f'there is a call "{call_id}" already')
+        self._admit()
+        callee = callee_uri(option, services.registrars)
+        caller = caller_uri(option, services.agent().advertised_host(host_of(callee)))
+        call = self._fresh("sip", call_id, caller=caller, callee=callee)
+        call.variables.update(option.extra or {})
+        playbook = option.playbook
+        if find_lead is not None:
+            call.setup.lead(find_lead(call.variables))
+        elif playbook is not None:
+            call.setup.lead(services.find_playbook(playbook, call.variables))
+        self._start(call, _nothing, call.id)
+        call.send(Invite(option=option))
+        return call
+
+    def _admit(self) -> None:
+        """Raises Refused when no calls are taken."""
+        if not self.accepting:
+            raise Refused(503, "the gateway is shutting down", retry=True)
+        if self._services.plane.overloaded:
+            raise Refused(503, "out of media capacity", retry=True)
+
+    def _fresh(
+        self,
+        call_type: CallType,
+        call_id: str | None,
+        *,
+        caller: str = "",
+        callee: str = "",
+        dump: bool = True,
+        server_side_track: str = "serverSideTrack",
+    ) -> Call:
+        call_id = call_id or f"s.{secrets.token_hex(16)}"
+        variables = self._built_ins(call_id, call_type, caller, callee)
+        return self._call(
+            call_id,
+            call_type,
+            variables,
+            caller=caller,
+            callee=callee,
+            dump=dump,
+            server_side_track=server_side_track,
+        )
+
+    def _built_ins(self, call_id: str, call_type: CallType, caller: str, callee: str) -> dict[str, Any]:
+        built_ins = {
             "session_id": call_id,
-            "call_type": "sip",
-            "start_time": start,
-            "caller": caller,
-            "callee": callee,
+            "call_type": call_type.lower(),
+            "start_time": rfc3339(self._services.clock.wall()),
         }
+        return {**built_ins, "caller": caller, "callee": callee} if caller else built_ins
 
     # --- both -----------------------------------------------------------------------------------------
 
     def _call(
         self,
         call_id: str,
-        leg: SipLeg,
-        lead: Lead,
+        call_type: CallType,
         variables: dict[str, Any],
         *,
-        inbound: bool,
         caller: str,
         callee: str,
+        dump: bool,
+        leg: SipLeg | None = None,
+        server_side_track: str = "serverSideTrack",
     ) -> Call:
         settings = self._settings
-        name = safe_name(call_id)
-        dump = Dump.null()
-        if settings.dump:
-            dump = Dump.open(settings.recorder_root / f"{name}.events.jsonl", self._clock)
+        lines = Dump.null()
+        if settings.dump and dump:
+            path = settings.dump_root / f"{safe_name(call_id)}.events.jsonl"
+            lines = Dump.open(path, self._services.clock)
         return Call(
             call_id,
-            leg,
-            lead.dialogue,
-            option=lead.option,
-            inbound=inbound,
+            self._services,
+            call_type=call_type,
+            dump=lines,
+            variables=variables,
+            leg=leg,
             caller=caller,
             callee=callee,
-            variables=variables,
-            clock=self._clock,
-            dump=dump,
-            recording=self._recording(lead.option, name),
-            inactivity_seconds=settings.inactivity_seconds,
+            server_side_track=server_side_track,
         )
-
-    def _recording(self, option: CallOption, name: str) -> RecordingPlan | None:
-        settings = self._settings
-        recorder = option.recorder or (settings.recorder if settings.record_every_call else None)
-        if recorder is None:
-            return None
-        file = (recorder.recorder_file or "{id}").replace("{id}", name)
-        path = settings.recorder_root / (file if file.endswith(".wav") else f"{file}.wav")
-        return RecordingPlan(str(path), recorder.samplerate, recorder.ptime or 200)
 
     def _start(self, call: Call, begin: Callable[[], None], sip_call_id: str) -> None:
         assert self._tasks is not None, "the manager is entered before calls come"
         self.calls[call.id] = call
         self._by_sip_id[sip_call_id] = call
         for direction, data in self._early.pop(sip_call_id, []):
-            call.dump.sip(direction, data)
+            call.news.dump.sip(direction, data)
         self.total += 1
         self._idle.clear()
         self._tasks.create_task(self._run(call, begin, sip_call_id), name=f"call {call.id}")
@@ -278,8 +292,9 @@ class CallManager:
         except Exception:
             self.failed += 1
             log.exception("[%s] the call crashed", call.id)
-            call.leg.hang_up({})
-            call.lane.close()
+            if call.leg is not None:
+                call.leg.hang_up({})
+                call.leg.lane.close()
         finally:
             del self.calls[call.id]
             if self._by_sip_id.get(sip_call_id) is call:  # a call that came back to us has the same Call-ID
@@ -293,7 +308,7 @@ class CallManager:
                 log.exception("[%s] the observer of records failed", call.id)
 
     async def _write_record(self, call: Call) -> Path | None:
-        await asyncio.to_thread(call.dump.close)
+        await asyncio.to_thread(call.news.dump.close)
         root = self._settings.cdr_root
         if root is None:
             return None
@@ -326,6 +341,10 @@ def _given_back_unless_used(leg: SipLeg) -> Iterator[None]:
     except BaseException:
         leg.lane.close()
         raise
+
+
+def _nothing() -> None:
+    """The call begins with its first command."""
 
 
 def refused_playbook(error: ActiveCallError | OSError) -> Refused:

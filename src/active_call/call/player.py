@@ -7,96 +7,60 @@ the last sample is played is none: so a cut track also hangs on a mark where it 
 reported from a position ends all tracks that were cut up to there.
 """
 
-import asyncio
-import base64
-import binascii
-import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import numpy as np
 
-from active_call.core.audio import SAMPLE_RATE, TICK_SAMPLES, Pcm, samples_to_ms
-from active_call.core.channel import ControlChannel
-from active_call.core.errors import MediaError, ProviderError
+from active_call.call.track import Track
+from active_call.call.voice import Speech, Voice, option_of
+from active_call.core.audio import SAMPLE_RATE, TICK_SAMPLES, ms_to_samples, samples_to_ms
+from active_call.core.channel import ChannelFull
+from active_call.core.errors import ActiveCallError, MediaError
 from active_call.core.streams import closing
+from active_call.core.urls import mask_urls
 from active_call.lanes.messages import Flushed, MarkPlayed
-from active_call.media.files import read_wav
+from active_call.media.files import MediaSource
 from active_call.media.lane import Lane
-from active_call.speech.providers import load_tts
+from active_call.outbound.guard import Origin
+from active_call.speech.providers import TtsChunk
 from active_call.wire.commands import Play, Tts
-from active_call.wire.dialogue import CallPort, Running
+from active_call.wire.dialogue import CallPort
 from active_call.wire.events import Error, Interruption, Metrics, TrackEnd, TrackStart
-from active_call.wire.options import TtsOption, merge
-
-log = logging.getLogger(__name__)
+from active_call.wire.options import TtsOption
 
 _FADE_MS = 5.0
 _STREAM_IDLE_SECONDS = 10.0
-_MAX_PIECES = 1000
-
-
-@dataclass(slots=True)
-class Spoken:
-    """Text and the playback positions it is heard between."""
-
-    text: str
-    start: int
-    end: int
-
-
-@dataclass(eq=False)
-class Track:
-    """One stretch of playback."""
-
-    play_id: str | None
-    streaming: bool = False
-    file: bool = False
-    pieces: ControlChannel[Tts | None] = field(default_factory=lambda: ControlChannel(_MAX_PIECES))
-    auto_hangup: bool = False
-    wait_input_timeout: float | None = None
-    spoken: list[Spoken] = field(default_factory=list)
-    start: int = -1
-    end: int = -1
-    start_mark: int = 0
-    end_mark: int = 0
-    """0 until all its audio is queued."""
-    cut_at: int = -1
-    cut_mark: int = 0
-    heard: bool = False
-    closed: bool = False
-    """No more pieces are taken."""
-    task: Running | None = None
-
-    def joined_by(self, command: Tts) -> bool:
-        """Whether `command` goes on with this track."""
-        return not self.closed and command.play_id in (None, self.play_id)
-
-    def position_in_text(self, position: int) -> tuple[str | None, int | None]:
-        """The piece heard at `position`, and how many of its words (characters, without spaces) were heard."""
-        if not self.spoken:
-            return None, None
-        piece = next((piece for piece in self.spoken if position < piece.end), self.spoken[-1])
-        share = (position - piece.start) / max(1, piece.end - piece.start)
-        words = piece.text.split() if " " in piece.text.strip() else list(piece.text.strip())
-        return piece.text, min(len(words), max(0, int(share * len(words))))
+_MAX_WAITING = 1000
 
 
 class Player:
-    """Plays what `tts` and `play` commands ask for."""
+    """Plays what `tts` and `play` commands ask for. `on_end` gets each track, and whether it was whole."""
 
     def __init__(
-        self, call: CallPort, lane: Lane, track_id: str, on_end: Callable[[Track, bool], None]
+        self,
+        call: CallPort,
+        lane: Lane,
+        track_id: str,
+        on_end: Callable[[Track, bool], None],
+        *,
+        media: MediaSource | None = None,
     ) -> None:
         self.option: TtsOption | None = None
         self._call = call
         self._lane = lane
         self._track_id = track_id
         self._on_end = on_end
+        self._media = media or MediaSource()
+        self._voice = Voice(self._media.cache, self._measured, call.now_ms)
         self._current: Track | None = None
+        self._waiting: deque[Track] = deque()
+        """Tracks that begin when the one before has ended."""
         self._cut: list[Track] = []
+        self._paused = False
+        self._last: Track | None = None
+        """The last track, if it ended although its client may say more."""
 
     @property
     def playing(self) -> bool:
@@ -106,58 +70,130 @@ class Player:
     # --- commands -------------------------------------------------------------------------------------
 
     def tts(self, command: Tts) -> None:
-        """Speak: join the current track, or replace it. Raises ChannelFull if too many pieces wait."""
-        track = self._current
-        if track is None or not track.joined_by(command):
-            track = self._replace(Track(command.play_id, streaming=command.streaming))
-        track.auto_hangup = track.auto_hangup or command.auto_hangup
-        track.wait_input_timeout = command.wait_input_timeout
-        track.pieces.put(command)
-        if track.streaming and command.end_of_stream:
-            track.closed = True
-            track.pieces.put(None)
-        if track.task is None or track.end >= 0:
-            track.end, track.end_mark = -1, 0  # it goes on, before it was heard to its end
-            track.task = self._call.spawn(self._speak(track), f"tts {command.play_id or ''}")
+        """Speak: go on with the current track, wait for its end if it takes no more, or replace it.
 
-    def play(self, command: Play) -> None:
-        """Play a file; replaces the current track."""
-        track = self._replace(Track(command.play_id or command.url, file=True, closed=True))
+        Raises ChannelFull if too many pieces or tracks wait.
+        """
+        if self._current is None and self._is_late_end(command):
+            return
+        track = self._waiting[-1] if self._waiting else self._current
+        if track is None or not track.continued_by(command):
+            track = self._replace(Track(command.play_id, streaming=command.streaming))
+        elif track.closed:
+            if len(self._waiting) >= _MAX_WAITING:
+                raise ChannelFull(f"more than {_MAX_WAITING} tracks wait to be heard")
+            track = Track(command.play_id, streaming=command.streaming)
+            self._waiting.append(track)
+        track.add(command)
+        if track is self._current:
+            self._produce(track)
+
+    def play(self, command: Play, *, loop: bool = False, origin: Origin = Origin.CLIENT) -> None:
+        """Play a file or URL that `origin` named, over and over with `loop`; replaces the current track."""
+        track = self._replace(Track(command.play_id or command.url, file=True, closed=True, complete=True))
         track.auto_hangup = command.auto_hangup
         track.wait_input_timeout = command.wait_input_timeout
-        track.task = self._call.spawn(self._play_file(track, command), f"play {command.url}")
+        work = self._play_file(track, command, loop=loop, origin=origin)
+        track.task = self._call.spawn(work, f"play {mask_urls(command.url)}")
 
     def interrupt(self, *, graceful: bool = False, fade_ms: float | None = None) -> None:
-        """Stop the current track: at once, or after what has been synthesised of a track of whole sentences."""
+        """Stop all tracks: at once, or at the end of the command that is heard. Streams and files: at once."""
         track = self._current
         if track is None:
             return
         if graceful and not track.streaming and not track.file and track.start >= 0:
-            _disarm(track)
-            track.closed = True
-            track.pieces = ControlChannel(_MAX_PIECES)
-            return
-        self._cut_short(track, _FADE_MS if fade_ms is None else fade_ms)
+            self._end_gracefully(track)
+        else:
+            self._cut_short(track, _FADE_MS if fade_ms is None else fade_ms)
+
+    def pause(self) -> None:
+        """Hold playback where it is. Raises MediaError if nothing is playing."""
+        if self._current is None:
+            raise MediaError("nothing is playing")
+        self._paused = True
+        self._lane.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`. Raises MediaError if nothing is playing."""
+        if self._current is None:
+            raise MediaError("nothing is playing")
+        self._unpause()
+
+    def close(self) -> None:
+        """The call ends, and with it all tracks: told at once, with what was heard of them."""
+        if self._current is not None:
+            self._cut_short(self._current, _FADE_MS)
+        cut, self._cut = self._cut, []
+        heard_to = self._lane.read_position
+        for track in cut:
+            self._ended(track, heard_to=heard_to, complete=track.end_mark > 0 and heard_to >= track.end)
+
+    def _unpause(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._lane.resume()
+
+    def _is_late_end(self, command: Tts) -> bool:
+        """Whether this is the empty last piece of a track that has ended meanwhile: it needs none."""
+        last = self._last
+        if last is None or not last.continued_by(command) or not command.end_of_stream or command.text.strip():
+            return False
+        self._last = None
+        last.auto_hangup, last.wait_input_timeout = command.auto_hangup, command.wait_input_timeout
+        self._on_end(last, True)
+        return True
+
+    def _produce(self, track: Track) -> None:
+        """See to it that what was asked for is made."""
+        if not track.streaming:
+            self._synthesise_ahead(track)
+        if track.task is None or track.end >= 0:
+            track.end, track.end_mark = -1, 0  # it goes on, before it was heard to its end
+            track.task = self._call.spawn(self._speak(track), f"tts {track.play_id or ''}")
 
     def _replace(self, track: Track) -> Track:
         if self._current is not None:
             self._cut_short(self._current, _FADE_MS)
+        self._last = None
         self._current = track
         return track
 
     def _cut_short(self, track: Track, fade_ms: float) -> None:
-        if track.task is not None:
-            track.task.cancel()
-        _disarm(track)
+        waiting, self._waiting = list(self._waiting), deque()
         self._current = None
+        for each in (track, *waiting):
+            each.stop()
+            each.disarm()
         if track.end < 0:
             track.end = self._lane.write_position
-        if not self._lane.flush(fade_ms=fade_ms) and not self._cut:
-            self._ended(track, heard_to=self._lane.read_position, complete=False)
+        told_later = self._lane.flush(fade_ms=fade_ms) or bool(self._cut)
+        self._unpause()
+        for each in (track, *waiting):
+            if not told_later:
+                self._ended(each, heard_to=self._lane.read_position, complete=False)
+                continue
+            each.cut_at = self._lane.write_position
+            each.cut_mark = self._lane.mark(each.cut_at)
+            self._cut.append(each)
+
+    def _end_gracefully(self, track: Track) -> None:
+        """The command that is heard is the last; tracks that wait begin and end without a sound."""
+        for waiting in self._waiting:
+            waiting.stop()
+            waiting.disarm()
+        track.disarm()
+        track.closed = True
+        track.pieces.clear()
+        end = track.end_of_piece(self._lane.read_position)
+        if end is not None and end < self._lane.write_position:
+            track.stop()
+            track.drops_rest = True
+            track.end = end
+            track.end_mark = self._lane.mark(end)
             return
-        track.cut_at = self._lane.write_position
-        track.cut_mark = self._lane.mark(track.cut_at)
-        self._cut.append(track)
+        being_made = 1 if end is None else 0
+        for speech in list(track.ahead)[being_made:]:
+            speech.cancel()
 
     # --- what the media plane reports -----------------------------------------------------------------
 
@@ -168,8 +204,9 @@ class Player:
                 self._heard(track, self._lane.tick_wall_ms(event.tick))
         current = self._current
         if current is not None and event.mark == current.end_mark:
-            self._current = None
-            self._ended(current, heard_to=current.end, complete=True)
+            if current.drops_rest:
+                self._lane.flush(fade_ms=_FADE_MS)
+            self._finish(current)
         elif any(event.mark == track.cut_mark for track in self._cut):
             self._end_cut(event.position, event.position)
 
@@ -182,6 +219,16 @@ class Player:
         while self._cut and self._cut[0].cut_at <= cut_before:
             track = self._cut.pop(0)
             self._ended(track, heard_to=heard_to, complete=track.end_mark > 0 and heard_to >= track.end)
+
+    def _finish(self, track: Track) -> None:
+        """The current track was heard to its end; the next one begins."""
+        self._current = None
+        self._unpause()
+        self._last = None if track.complete else track
+        self._ended(track, heard_to=track.end, complete=True)
+        if self._current is None and self._waiting:
+            self._current = self._waiting.popleft()
+            self._produce(self._current)
 
     def _heard(self, track: Track, timestamp: int) -> None:
         track.heard = True
@@ -222,95 +269,105 @@ class Player:
     async def _speak(self, track: Track) -> None:
         """Produce until nothing more is asked for."""
         if track.streaming:
-            await self._attempt(self._speak_stream(track))
+            await self._speak_stream(track)
             track.closed = True
             await self._pad(track)
         else:
-            while len(track.pieces):
-                await self._attempt(self._speak_piece(track))
-                if not len(track.pieces):
+            while track.ahead:
+                speech = track.ahead[0]
+                await self._queue_all(track, speech.chunks())
+                track.piece_ends.append(self._lane.write_position)
+                track.ahead.popleft()
+                self._synthesise_ahead(track)
+                if not track.ahead:
                     await self._pad(track)
         self._produced(track)
 
-    async def _attempt(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except ProviderError as error:
-            self._fail("tts", str(error))
-
-    async def _speak_piece(self, track: Track) -> None:
-        piece = await track.pieces.get()
-        assert piece is not None, "only the end of a stream is marked"
-        if piece.base64:
-            await self._queue(track, self._decoded(piece.text), "")
-        elif piece.text.strip():
-            await self._synthesize(track, _one(piece.text), piece, piece.text)
+    def _synthesise_ahead(self, track: Track) -> None:
+        """Begin with as many of the waiting commands as may be made at once."""
+        while track.pieces:
+            command = track.pieces[0]
+            option = option_of(self.option, command)
+            if len(track.ahead) >= (option.max_concurrent_tasks or 1):
+                return
+            track.pieces.popleft()
+            speech = Speech()
+            track.ahead.append(speech)
+            sequence = track.commands - len(track.pieces) - 1
+            work = speech.make(self._voice.say(command, option, sequence))
+            speech.task = self._call.spawn(work, f"voice {track.play_id or ''}")
 
     async def _speak_stream(self, track: Track) -> None:
-        first = await track.pieces.get()
-        if first is None:
-            return
+        """All pieces as one stream. After a failure the rest is only waited for: its track has been told of."""
+        failed = False
+        while (piece := await self._next_piece(track)) is not None:
+            sequence = track.commands - len(track.pieces) - 1
+            option = option_of(self.option, piece)
+            if failed or not (piece.base64 or piece.text.strip()):
+                continue
+            if piece.base64:
+                await self._queue_all(track, self._voice.say(piece, option, sequence))
+            else:
+                texts = self._texts(track, piece)
+                failed = not await self._queue_all(track, self._voice.stream(texts, piece, option, sequence))
 
-        async def texts() -> AsyncIterator[str]:
-            piece: Tts | None = first
-            while piece is not None:
-                if piece.text:
-                    yield piece.text
-                try:
-                    piece = await asyncio.wait_for(track.pieces.get(), _STREAM_IDLE_SECONDS)
-                except TimeoutError:
-                    return
+    async def _texts(self, track: Track, first: Tts) -> AsyncIterator[str]:
+        """The texts of a stream from `first` on, up to one that is audio or to the end."""
+        piece: Tts | None = first
+        while piece is not None:
+            if piece.base64:
+                track.pieces.appendleft(piece)
+                return
+            if piece.text:
+                yield piece.text
+            piece = await self._next_piece(track)
 
-        await self._synthesize(track, texts(), first, None)
+    async def _next_piece(self, track: Track) -> Tts | None:
+        """The next piece of a stream; None at its end, or when it has been silent and without text for long."""
+        while True:
+            unheard = self._lane.write_position - self._lane.read_position
+            try:
+                return await track.piece(_STREAM_IDLE_SECONDS + unheard / SAMPLE_RATE)
+            except TimeoutError:
+                if self._lane.write_position <= self._lane.read_position:
+                    track.closed = True
+                    return None
 
-    async def _synthesize(
-        self, track: Track, text: AsyncIterator[str], command: Tts, subtitle: str | None
-    ) -> None:
-        option = merge(self.option, command.option) or TtsOption()
-        if command.speaker is not None:
-            option = option.model_copy(update={"speaker": command.speaker})
-        if option.provider is None:
-            raise ProviderError("tts", "no tts provider is named, neither in the call nor in the command")
-        voice = await asyncio.to_thread(load_tts, option.provider)
-        asked = self._call.now_ms()
-        first_ms: int | None = None
-        length = 0
-        async with closing(voice.synthesize(text, option)) as chunks:
-            async for chunk in chunks:
-                if first_ms is None:
-                    first_ms = self._measure(f"ttfb.tts.{option.provider}", asked, track)
-                length += len(chunk.pcm) * 2
-                await self._queue(track, chunk.pcm, chunk.text or subtitle or "")
-        self._measure(f"completed.tts.{option.provider}", asked, track, length=length, ttfb=first_ms or 0)
-
-    async def _play_file(self, track: Track, command: Play) -> None:
+    async def _play_file(self, track: Track, command: Play, *, loop: bool, origin: Origin) -> None:
         try:
-            if "://" in command.url:
-                raise MediaError(f'"{command.url}": playing by URL is not supported yet; name a WAV file')
-            data = await asyncio.to_thread(Path(command.url).read_bytes)
-            pcm = await asyncio.to_thread(read_wav, data)
-            start = command.offset_ms * SAMPLE_RATE // 1000
-            for at in range(start, len(pcm), SAMPLE_RATE):
-                await self._queue(track, pcm[at : at + SAMPLE_RATE], "")
-        except OSError as error:
-            self._fail("play", f'"{command.url}": {error.strerror}')
-        except MediaError as error:
+            skip = ms_to_samples(command.offset_ms)
+            while True:
+                async with closing(self._media.open(command.url, origin)) as pieces:
+                    async for pcm in pieces:
+                        await self._queue(track, TtsChunk(pcm[skip:]))
+                        skip = max(0, skip - len(pcm))
+                if not loop:
+                    break
+        except ActiveCallError as error:
             self._fail("play", str(error))
         await self._pad(track)
         self._produced(track)
 
-    async def _queue(self, track: Track, pcm: Pcm, text: str) -> None:
-        if not len(pcm):
+    async def _queue_all(self, track: Track, chunks: AsyncIterator[TtsChunk]) -> bool:
+        """Queue what a voice makes; whether it did not fail."""
+        try:
+            async with closing(chunks) as stream:
+                async for chunk in stream:
+                    await self._queue(track, chunk)
+        except ActiveCallError as error:
+            self._fail("tts", str(error))
+            return False
+        return True
+
+    async def _queue(self, track: Track, chunk: TtsChunk) -> None:
+        if not len(chunk.pcm):
             return
         start = self._lane.write_position
         if track.start < 0:
             track.start = start
             track.start_mark = self._lane.mark(start + 1)
-        if text and track.spoken and track.spoken[-1].text == text:
-            track.spoken[-1].end = start + len(pcm)
-        elif text:
-            track.spoken.append(Spoken(text, start, start + len(pcm)))
-        await self._lane.play(pcm)
+        track.take(chunk, start)
+        await self._lane.play(chunk.pcm)
 
     async def _pad(self, track: Track) -> None:
         """Fill the last tick: a mark is told with the tick that reaches it."""
@@ -325,33 +382,12 @@ class Player:
         if track.start >= 0:
             track.end_mark = self._lane.mark(track.end)
         elif self._current is track:
-            self._current = None
-            self._ended(track, heard_to=track.end, complete=True)
+            self._finish(track)
 
-    def _decoded(self, text: str) -> Pcm:
-        try:
-            data = base64.b64decode(text, validate=True)
-        except binascii.Error as error:
-            raise ProviderError("tts", f"tts.text is not base64: {error}") from error
-        return np.frombuffer(data[: len(data) & ~1], "<i2").astype(np.int16)
-
-    def _measure(self, key: str, since: int, track: Track, **data: int) -> int:
-        now = self._call.now_ms()
-        details = {"playId": track.play_id, **data} if track.play_id else dict(data)
-        self._call.emit(Metrics(timestamp=now, key=key, duration=now - since, data=details))
-        return now - since
+    def _measured(self, key: str, milliseconds: int, details: dict[str, Any]) -> None:
+        self._call.emit(Metrics(timestamp=self._call.now_ms(), key=key, duration=milliseconds, data=details))
 
     def _fail(self, sender: str, text: str) -> None:
         self._call.emit(
             Error(track_id=self._track_id, timestamp=self._call.now_ms(), sender=sender, error=text, code=500)
         )
-
-
-def _disarm(track: Track) -> None:
-    """What was to happen at the end of the track does not."""
-    track.auto_hangup = False
-    track.wait_input_timeout = None
-
-
-async def _one(text: str) -> AsyncIterator[str]:
-    yield text

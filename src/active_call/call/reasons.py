@@ -56,6 +56,11 @@ CANCELED = Ending("canceled", "caller", "canceled", 487, "the caller gave up bef
 SHUTDOWN = Ending("system", "system", "bySystem", detail="the gateway is shutting down")
 NO_ACK = Ending("failed", "system", "failed", 408, "the caller never confirmed the answer (no ACK)")
 CRASHED = Ending("failed", "system", "failed", 500, "an error inside the gateway ended the call")
+CLIENT_GONE = Ending("system", "system", "bySystem", detail="the client that led the call has gone")
+KILLED = Ending("system", "system", "bySystem", detail="killed by request")
+NOT_ACCEPTED = Ending("noAnswer", "system", "noAnswer", 408, "nobody accepted the call in time")
+NOT_ANSWERED = Ending("noAnswer", "system", "noAnswer", 408, "handshakeTimeout passed without an answer")
+NO_PENDING_CALL = Ending("rejected", "system", "rejected", 486, "there was no pending call to accept")
 
 
 def failed(detail: str) -> Ending:
@@ -69,9 +74,23 @@ def inactive(seconds: float) -> Ending:
     return Ending("inactivityTimeout", "system", "inactivityTimeout", detail=detail)
 
 
+def refused(status: int, reason: str) -> Ending:
+    """We refused an inbound call, or could not lead it."""
+    record = {408: "noAnswer", 503: "serverUnavailable"}.get(status, "rejected")
+    return Ending(record, "system", record, status, f"refused with {status} {reason}".rstrip())
+
+
 def rejected(status: int, reason: str) -> Ending:
     """An outbound call was refused."""
     record = {408: "noAnswer", 480: "noAnswer", 487: "canceled", 503: "serverUnavailable"}.get(
         status, "rejected"
     )
     return Ending(record, "callee", record, status, f"the callee answered {status} {reason}")
+
+
+def reason_header(status: int, text: str) -> dict[str, str]:
+    """The headers of a response that repeat its reason in words (RFC 3326)."""
+    if not text:
+        return {}
+    quoted = text.replace("\\", r"\\").replace('"', r"\"")
+    return {"Reason": f'SIP;cause={status};text="{quoted}"'}

@@ -16,9 +16,9 @@ def record_of(call: Call) -> CallRecord:
     """Everything worth keeping about `call`, which has ended."""
     ending = call.ending or CRASHED
     times = call.times
-    session = call.leg.negotiated
+    statistics = call.leg.lane.statistics if call.leg is not None else None
     return CallRecord(
-        call_type="sip",
+        call_type=call.call_type,
         call_id=call.id,
         start_time=_moment(times.start),
         ring_time=_moment(times.ring) if times.ring is not None else None,
@@ -30,12 +30,12 @@ def record_of(call: Call) -> CallRecord:
         hangup_reason=ending.record,
         hangup_by=ending.initiator,
         hangup_detail=ending.detail or None,
-        error=call.errors[-1] if call.errors else None,
+        error=call.news.errors[-1] if call.news.errors else None,
         option=call.option,
-        codec=session.codec if session is not None else None,
-        media=_media(call.lane.statistics) if call.lane.statistics is not None else None,
+        codec=call.leg.codec if call.leg is not None else None,
+        media=_media(statistics, call) if statistics is not None else None,
         recorder=_recorded(call),
-        turns=call.turns.turns,
+        turns=call.news.turns.turns,
         extras=dict(call.variables) or None,
         dump_event_file=str(call.dump_path) if call.dump_path is not None else None,
     )
@@ -45,7 +45,7 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _media(counters: LaneStatistics) -> MediaStatistics:
+def _media(counters: LaneStatistics, call: Call) -> MediaStatistics:
     expected = counters.packets_received + max(0, counters.lost)
     unheard = max(0, counters.lost) + counters.late
     return MediaStatistics(
@@ -71,7 +71,7 @@ def _media(counters: LaneStatistics) -> MediaStatistics:
             ),
             2,
         )
-        if counters.packets_received
+        if counters.packets_received and call.call_type == "sip"
         else None,
     )
 

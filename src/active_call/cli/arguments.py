@@ -24,7 +24,7 @@ _MAX_PORT = 65_535
 class Arguments:
     """What the operator asked for."""
 
-    command: Literal["serve", "demo"] = "serve"
+    command: Literal["serve", "demo", "schema"] = "serve"
     conf: Path | None = None
     overrides: dict[str, tuple[str, Any]] = field(default_factory=dict)
     """Configuration key: the flag that sets it, and its value; `load_config` checks most of them."""
@@ -42,7 +42,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
     given = parser.parse_args(argv)
     if given.download_models is not None or given.models_dir is not None or given.exit_after_download:
         raise ConfigError("--download-models: offline models come later; the `local` extra needs no download")
+    if given.command == "schema":
+        return Arguments("schema")
     if given.command == "demo":
+        for name in ("conf", "http", "sip", "handler", "call", "external_ip", "codecs"):
+            if getattr(given, name) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')}: the demo has its own settings")
         return Arguments("demo", once=given.once)
     overrides: dict[str, tuple[str, Any]] = {}
     if given.http is not None:
@@ -81,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--version", action="version", version=f"active-call {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     demo = commands.add_parser("demo", help="talk to a sample agent on this machine", allow_abbrev=False)
+    commands.add_parser("schema", help="print the JSON Schema of commands and events", allow_abbrev=False)
     demo.add_argument("--once", action="store_true", help="make one scripted call and exit")
     return parser
 
@@ -120,7 +126,7 @@ def _sip(text: str) -> dict[str, tuple[str, Any]]:
 def _handler(text: str) -> dict[str, Any]:
     """--handler X replaces the whole table `[handler]`."""
     if text.lower().startswith(("http://", "https://")):
-        raise ConfigError("--handler: webhook handlers come with the API; name a playbook (.md)")
+        return {"type": "webhook", "url": text}
     if not text.endswith(".md"):
         raise ConfigError(
             f'--handler: "{text}" is neither a playbook (.md) nor a webhook (http:// or https://)'

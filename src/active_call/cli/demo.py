@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from active_call.api.app import create_app
-from active_call.api.server import HttpServer, bind
+from active_call.api.listener import bind
+from active_call.api.server import HttpServer
 from active_call.call.call import Call
 from active_call.call.gateway import Gateway
 from active_call.cli.serve import first_error
@@ -114,7 +114,7 @@ async def _demo(console: Console, *, once: bool) -> int:
     gateway = Gateway(config, lanes=256)
     async with asyncio.TaskGroup() as tasks:
         stop_http = asyncio.Event()
-        server = HttpServer(create_app(gateway.status), bind(*config.http_address))
+        server = HttpServer(gateway, config, bind(*config.http_address))
         tasks.create_task(server.run(stop_http))
         try:
             async with gateway:
@@ -149,7 +149,7 @@ async def _converse(gateway: Gateway, console: Console, uri: str) -> Outcome:
     """One scripted call, seen from both sides."""
     transcript = Transcript(console)
     done: asyncio.Future[tuple[Call, Path | None]] = asyncio.get_running_loop().create_future()
-    gateway.calls.on_start = lambda call: call.observers.append(transcript.observe)
+    gateway.calls.on_start = lambda call: call.follow(transcript.observe)
     gateway.calls.on_record = lambda call, path: None if done.done() else done.set_result((call, path))
     sentences = [await _speech(text) for text in SENTENCES]
     problems: list[str] = []
@@ -221,7 +221,7 @@ def _report(console: Console, outcome: Outcome) -> None:
     table.add_column("turn")
     for stage in [*stages, "caller's end → agent's first packet"]:
         table.add_column(stage, justify="right")
-    for turn in call.turns.turns:
+    for turn in call.news.turns.turns:
         if turn.latency_ms is not None:
             cells = [str(turn.stages[stage]) if stage in turn.stages else "" for stage in stages]
             table.add_row(_label(turn), *cells, str(turn.latency_ms))

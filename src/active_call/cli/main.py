@@ -25,6 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     # Each command imports what it needs: --version and errors answer at once.
     arguments = parse_arguments(argv)
+    if arguments.command == "schema":
+        import json
+
+        from active_call.api.schema import json_schema
+
+        print(json.dumps(json_schema(), indent=2))
+        return 0
     from active_call.config import load_config
     from active_call.config.loader import load_env
 

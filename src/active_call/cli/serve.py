@@ -38,7 +38,7 @@ def serve(config: Config, *, call: str | None) -> int:
     for line in config.not_effective():
         log.warning("%s", line)
     # The HTTP port first: from here on, clients queue instead of being refused.
-    from active_call.api.server import bind
+    from active_call.api.listener import bind
 
     listener = bind(*config.http_address)
     from active_call.call.gateway import Gateway
@@ -65,7 +65,7 @@ async def run(
     answered = True
     async with asyncio.TaskGroup() as tasks:
         http_stopping = asyncio.Event()
-        tasks.create_task(_serve_http(gateway, listener, http_stopping))
+        tasks.create_task(_serve_http(gateway, config, listener, http_stopping))
         try:
             async with gateway:
                 log.info("- http://%s:%d/health", *listener.getsockname()[:2])
@@ -79,12 +79,13 @@ async def run(
     return 0 if answered else 1
 
 
-async def _serve_http(gateway: "Gateway", listener: socket.socket, stopping: asyncio.Event) -> None:
+async def _serve_http(
+    gateway: "Gateway", config: Config, listener: socket.socket, stopping: asyncio.Event
+) -> None:
     # Imported here, the framework loads while the media process sets itself up on another core.
-    from active_call.api.app import create_app
     from active_call.api.server import HttpServer
 
-    await HttpServer(create_app(gateway.status), listener).run(stopping)
+    await HttpServer(gateway, config, listener).run(stopping)
 
 
 async def _place_call(gateway: "Gateway", uri: str, playbook: str, stopping: asyncio.Event) -> bool:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -55,6 +56,17 @@ def _address(text: str) -> str:
     return text
 
 
+def _web_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good or not text.isprintable() or " " in text:
+        raise ValueError("is not a URL; write one like https://host/path")
+    return text
+
+
 def _compile(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -72,6 +84,9 @@ PublicIp = Annotated[str, AfterValidator(_public_ip)]
 
 Address = Annotated[str, AfterValidator(_address)]
 """IP:port."""
+
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+"""A URL with http:// or https://. Errors don't show it: it may hold a key."""
 
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 """A UDP or TCP port; 0 = any free one."""

@@ -2,14 +2,30 @@
 
 import re
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from active_call.config.fields import Regex, Section
+from active_call.config.fields import Regex, Section, WebUrl
 
 _LONGEST_MATCHED = 256
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def _method(text: str) -> str:
+    if text.upper() not in ("POST", "PUT", "PATCH", "GET"):
+        raise ValueError(f'"{text}" is not a method for webhooks; write POST, PUT, PATCH or GET')
+    return text.upper()
+
+
+def _header(pair: tuple[str, str]) -> tuple[str, str]:
+    name, value = pair
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f'"{name}" is not the name of a header')
+    if not value.isascii() or not value.isprintable():
+        raise ValueError(f"the value of {name} may hold printable ASCII only")
+    return pair
 
 
 class Rule(Section):
@@ -33,15 +49,18 @@ class PlaybookHandler(Section):
 
 
 class WebhookHandler(Section):
-    """An HTTP service decides."""
-
-    later: ClassVar[str] = "webhook handlers come with the API"
+    """An HTTP service is told, and decides: it connects to the call, or doesn't."""
 
     type: Literal["webhook"]
-    url: str | None = Field(None, pattern="^https?://")
-    urls: list[str] = Field(default_factory=list)
-    method: str = "POST"
-    headers: list[tuple[str, str]] = Field(default_factory=list)
+    url: WebUrl | None = None
+    urls: list[WebUrl] = Field(default_factory=list)
+    method: Annotated[str, AfterValidator(_method)] = "POST"
+    headers: list[Annotated[tuple[str, str], AfterValidator(_header)]] = Field(default_factory=list, repr=False)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Where to: `url` and `urls`, each once."""
+        return tuple(dict.fromkeys(([self.url] if self.url else []) + self.urls))
 
     @field_validator("headers", mode="before")
     @classmethod
@@ -56,7 +75,7 @@ class WebhookHandler(Section):
     @model_validator(mode="after")
     def _has_target(self) -> Self:
         if not self.url and not self.urls:
-            raise ValueError('a webhook needs a url = "https://..."')
+            raise ValueError('a webhook needs a url = "https://...", or urls = [...]')
         return self
 
     def route(self, caller: str, callee: str) -> str | None:

@@ -7,8 +7,19 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from active_call import __version__
-from active_call.config.fields import Address, Ip, Later, Port, PublicIp, Regex, Section, split_address
+from active_call.config.fields import (
+    Address,
+    Ip,
+    Later,
+    Port,
+    PublicIp,
+    Regex,
+    Section,
+    WebUrl,
+    split_address,
+)
 from active_call.config.handler import PlaybookHandler, WebhookHandler
+from active_call.outbound.guard import OutboundPolicy, check_host_pattern
 from active_call.wire.model import Duration
 from active_call.wire.options import AmbianceOption
 
@@ -23,7 +34,7 @@ _SRTP = Later("SIP over TLS and encrypted media come later")
 _WEBRTC = Later("browser calls come later")
 _REGISTRATION = Later("registration comes later")
 _TRUNKS = Later("outbound trunk rules come later")
-_HTTP = Later("it comes with the API")
+_PUBLIC_STUN = "stun:stun.l.google.com:19302"
 _FOREIGN = Later("it is a RustPBX key and not served here")
 
 UA_KEYS = frozenset(
@@ -114,10 +125,15 @@ class HttpRecords(Section):
 class IceServer(Section):
     """A STUN or TURN server for browser calls."""
 
-    urls: list[str]
+    urls: list[Annotated[str, Field(pattern="^(stuns?|turns?):.")]] = Field(min_length=1)
     username: str | None = None
     credential: SecretStr | None = None
     credential_type: str | None = None
+
+    def to_browser(self) -> dict[str, Any]:
+        """What `/iceservers` gives to clients, who need the credential."""
+        credential = self.credential.get_secret_value() if self.credential else None
+        return {"urls": self.urls, "username": self.username, "credential": credential}
 
 
 class Credential(Section):
@@ -142,6 +158,27 @@ class Ambiance(AmbianceOption):
     """Background sound of all calls; keys in camelCase or snake_case."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Outbound(Section):
+    """Limits on URLs that clients and calls name; the operator's own are free."""
+
+    allow_private: bool = True
+    allow_hosts: list[Annotated[str, AfterValidator(check_host_pattern)]] = Field(default_factory=list)
+    deny_hosts: list[Annotated[str, AfterValidator(check_host_pattern)]] = Field(default_factory=list)
+    max_bytes: int = Field(100_000_000, ge=1)
+    timeout: Duration = Field(10.0, gt=0)
+
+    @property
+    def policy(self) -> OutboundPolicy:
+        """As the guard takes it."""
+        return OutboundPolicy(
+            self.allow_private,
+            tuple(self.allow_hosts),
+            tuple(self.deny_hosts),
+            max_bytes=self.max_bytes,
+            timeout=self.timeout,
+        )
 
 
 class Rewrite(Section):
@@ -215,8 +252,8 @@ class Config(Section):
     addr: Ip = "0.0.0.0"
     udp_port: Port = 25_060
     http_addr: Address = "0.0.0.0:8080"
-    http_gzip: Annotated[bool, _HTTP] = False
-    http_access_skip_paths: Annotated[list[str], _HTTP] = Field(default_factory=list)
+    http_gzip: bool = False
+    http_access_skip_paths: list[str] = Field(default_factory=list)
     log_level: LogLevel = "info"
     log_file: str | None = Field(None, min_length=1)
     media_cache_path: str = "./config/mediacache"
@@ -229,7 +266,7 @@ class Config(Section):
     enable_rtp_latching: bool = True
     rtp_jitter_ms: int = Field(40, ge=20, le=100)
     enable_ice_lite: Annotated[bool, _WEBRTC] = False
-    ice_servers: Annotated[list[IceServer], _WEBRTC] = Field(default_factory=list)
+    ice_servers: list[IceServer] = Field(default_factory=list)
 
     useragent: str = Field(f"active-call/{__version__}", min_length=1, pattern=r"^[\x20-\x7e]+$")
     callid_suffix: Annotated[str | None, Later("a suffix for Call-IDs comes later")] = None
@@ -252,10 +289,10 @@ class Config(Section):
     handler: Handler | None = None
     recording: Recording = Recording()
     callrecord: Records | None = None
-    ambiance: Annotated[Ambiance | None, Later("background sound comes later")] = None
-    outbound: Annotated[dict[str, Any] | None, Later("limits on outbound URLs come later")] = None
+    ambiance: Ambiance | None = None
+    outbound: Outbound = Outbound()
 
-    llmproxy: Annotated[str | None, Later("the language model proxy comes with the API")] = None
+    llmproxy: WebUrl | None = None
     peers: Annotated[list[str] | None, _FOREIGN] = None
     restsend_token: Annotated[SecretStr | None, _FOREIGN] = None
     ami: Annotated[dict[str, Any] | None, _FOREIGN] = None
@@ -280,6 +317,18 @@ class Config(Section):
     def http_address(self) -> tuple[str, int]:
         """IP and port of the HTTP service."""
         return split_address(self.http_addr)
+
+    def logs_access(self, path: str) -> bool:
+        """Whether requests for a URL's `path` are logged: `http_access_skip_paths` has paths and `/prefix*`."""
+        return not any(
+            path.startswith(skip[:-1]) if skip.endswith("*") else path == skip
+            for skip in self.http_access_skip_paths
+        )
+
+    @property
+    def browser_ice_servers(self) -> list[dict[str, Any]]:
+        """What `/iceservers` answers: the configured servers, else a public one."""
+        return [server.to_browser() for server in self.ice_servers or [IceServer(urls=[_PUBLIC_STUN])]]
 
     @property
     def audio_codecs(self) -> tuple[str, ...]:

@@ -368,8 +368,8 @@ class Concealment:
 
     LEVELS: Final = (1.0, 0.6, 0.25, 0.0)
 
-    def __init__(self, capacity: int) -> None:
-        self._last = np.zeros((capacity, FRAME), np.int16)
+    def __init__(self, capacity: int, samples: int = FRAME) -> None:
+        self._last = np.zeros((capacity, samples), np.int16)
         self._run = np.full(capacity, len(self.LEVELS), np.int64)
 
     def silence(self, rows: Int64) -> None:
@@ -377,7 +377,7 @@ class Concealment:
         self._run[rows] = len(self.LEVELS)
 
     def fill(self, rows: Int64, samples: NDArray[np.int16], present: Flags) -> Int64:
-        """Complete `samples` (n, 160) where nothing is `present`. Returns the indices concealed."""
+        """Complete `samples` (n, samples) where nothing is `present`. Returns the indices concealed."""
         if present.all():
             self._last[rows] = samples
             self._run[rows] = 0
@@ -394,7 +394,7 @@ class Concealment:
             row = rows[index]
             turn = int(self._run[row])
             last = self._last[row] if turn % 2 == 0 else self._last[row, ::-1]
-            samples[index] = last * np.linspace(self.LEVELS[turn - 1], self.LEVELS[turn], FRAME)
+            samples[index] = last * np.linspace(self.LEVELS[turn - 1], self.LEVELS[turn], len(last))
         return concealed
 
 

@@ -12,8 +12,11 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from active_call.lanes.external import ExternalCodec
+
 Codec: TypeAlias = Literal["pcmu", "pcma"]
 VadKind: TypeAlias = Literal["silero", "webrtc", "energy"]
+DenoiseKind: TypeAlias = Literal["webrtc", "rnnoise"]
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -34,6 +37,28 @@ class OpenLane(Message, frozen=True, tag=True, array_like=True):
     first_timestamp: int
     cname: str
     """RTCP canonical name (RFC 3550 §6.5.1)."""
+
+
+class OpenExternal(Message, frozen=True, tag=True, array_like=True):
+    """Take the row into the tick as an external lane, whose audio is in the table's external rings."""
+
+    codec: ExternalCodec
+    rate_hz: int
+
+
+class AdjustLane(Message, frozen=True, tag=True, array_like=True):
+    """What can be changed at any time; each message has all of it. Takes effect with the next tick."""
+
+    mute_received: bool = False
+    """What the peer says is zeros for everybody; its keys are still told."""
+    mute_sent: bool = False
+    """The peer hears nothing; playback goes on."""
+    paused: bool = False
+    """Playback stands still, and its marks with it; what is flushed is gone all the same."""
+    gain: float = 1.0
+    """Of all that the peer hears."""
+    tapped: bool = False
+    """Somebody reads the `sent` ring, so it is written."""
 
 
 class ConfigureLane(Message, frozen=True, tag=True, array_like=True):
@@ -70,6 +95,24 @@ class ConfigureVad(Message, frozen=True, tag=True, array_like=True):
     """Forces a SpeechEnded (and a new SpeechStarted) in endless speech."""
     gate: bool = True
     """Skip the model while an energy gate is sure that the lane is silent."""
+
+
+class SetDenoise(Message, frozen=True, tag=True, array_like=True):
+    """Reduce the noise in what speech detection and recogniser get; a recording keeps the original."""
+
+    kind: DenoiseKind | None
+
+
+class SetAmbience(Message, frozen=True, tag=True, array_like=True):
+    """Background sound under all that the peer hears: a file of int16 LE samples at 16 kHz; None ends it."""
+
+    path: str | None
+    duck: float = 0.1
+    """Level while the lane plays."""
+    normal: float = 0.3
+    """Level else."""
+    step: float = 0.01
+    """Change of the level per tick, on the way from one to the other."""
 
 
 class PutMark(Message, frozen=True, tag=True, array_like=True):
@@ -109,8 +152,12 @@ class Quit(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 ControlMessage: TypeAlias = (
     OpenLane
+    | OpenExternal
+    | AdjustLane
     | ConfigureLane
     | ConfigureVad
+    | SetDenoise
+    | SetAmbience
     | PutMark
     | SendDigits
     | StartRecording
@@ -130,10 +177,10 @@ class LaneEvent(Message, frozen=True, tag=True, array_like=True):
 
 
 class MediaStarted(LaneEvent, frozen=True, tag=True, array_like=True):
-    """The first valid RTP packet of this lane arrived."""
+    """The first valid RTP packet of this lane arrived; or the first audio of an external one, from nowhere."""
 
-    ip: str
-    port: int
+    ip: str = ""
+    port: int = 0
 
 
 class Latched(LaneEvent, frozen=True, tag=True, array_like=True):

@@ -15,17 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from active_call.core.audio import TICK_NS
+from active_call.lanes.external import IN_BYTES, OUT_BYTES
 
-PLAYBACK_SAMPLES: Final = 65_536
-"""Playback ring per lane: 4.096 s at 16 kHz. Positions are taken modulo this."""
-PLAYBACK_HIGH_WATER: Final = 32_768
-"""The sender keeps at most this much queued (2 s); what was played stays in the ring as long."""
+PLAYBACK_SAMPLES: Final = 32_768
+"""Playback ring per lane: 2.048 s at 16 kHz. Positions are taken modulo this."""
+PLAYBACK_HIGH_WATER: Final = 24_000
+"""The sender keeps at most this much queued: 1.5 s, for as long the control plane may be busy."""
 HEARD_SAMPLES: Final = 32_768
 """The `received` and `sent` rings per lane: 2.048 s at 16 kHz, indexed by lane position modulo this."""
 
 _MAGIC: Final = 0x4C41_4E45_0001
 _PAGE: Final = 4096
 
+Bytes: TypeAlias = NDArray[np.uint8]
 Int16: TypeAlias = NDArray[np.int16]
 Int64: TypeAlias = NDArray[np.int64]
 Float64: TypeAlias = NDArray[np.float64]
@@ -55,6 +57,9 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("play_write", "i8", 1),  # C  playback position after the last queued sample
     ("play_flush", "i8", 1),  # C  drop all queued audio before this playback position
     ("flush_fade", "i8", 1),  # C  samples to fade out over; written before play_flush
+    ("external_write", "i8", 1),  # C  bytes written to `external_in`
+    ("external_chunk", "i8", 1),  # C  bytes that came at once last; these two are written before external_write
+    ("external_ns", "i8", 1),  # C  when that was (CLOCK_MONOTONIC)
     ("opened_tick", "i8", 1),  # P  the tick of lane position 0; -1 until the lane is in the tick
     ("play_read", "i8", 1),  # P  playback position of the next sample to send
     ("position", "i8", 1),  # P  lane position after the last tick: samples in `received` and `sent`
@@ -77,9 +82,17 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("jitter_ms", "f8", 1),  # P  interarrival jitter (RFC 3550 §6.4.1)
     ("rtt_ms", "f8", 1),  # P  round trip by RTCP; 0 = unknown
     ("remote_lost", "i8", 1),  # P  cumulative loss the peer reports
+    ("original_kept", "i8", 1),  # P  1 = `original` is written, because `received` has less noise
+    ("external_read", "i8", 1),  # P  frames taken from `external_in`, or dropped there
+    ("external_dropped", "i8", 1),  # P  frames dropped there
+    ("external_sent", "i8", 1),  # P  frames written to `external_out`
+    ("sent_from", "i8", 1),  # P  lane position since which `sent` is written without a gap; -1 = it isn't
     ("playback", "i2", PLAYBACK_SAMPLES),  # C
     ("received", "i2", HEARD_SAMPLES),  # P  what the peer said
-    ("sent", "i2", HEARD_SAMPLES),  # P  what the peer was sent
+    ("original", "i2", HEARD_SAMPLES),  # P  the same with its noise, of lanes that are denoised and recorded
+    ("sent", "i2", HEARD_SAMPLES),  # P  what the peer was sent, of lanes that are recorded or tapped
+    ("external_in", "u1", IN_BYTES),  # C
+    ("external_out", "u1", OUT_BYTES),  # P
 )
 
 
@@ -103,6 +116,9 @@ class Table:
     play_write: Int64
     play_flush: Int64
     flush_fade: Int64
+    external_write: Int64
+    external_chunk: Int64
+    external_ns: Int64
     opened_tick: Int64
     play_read: Int64
     position: Int64
@@ -125,9 +141,17 @@ class Table:
     jitter_ms: Float64
     rtt_ms: Float64
     remote_lost: Int64
+    original_kept: Int64
+    external_read: Int64
+    external_dropped: Int64
+    external_sent: Int64
+    sent_from: Int64
     playback: Int16
     received: Int16
+    original: Int16
     sent: Int16
+    external_in: Bytes
+    external_out: Bytes
 
     def __init__(self, fd: int, capacity: int) -> None:
         self.fd = fd
@@ -149,6 +173,7 @@ class Table:
         table.opened_tick[:] = -1
         table.rx_tick[:] = -1
         table.record_from[:] = -1
+        table.sent_from[:] = -1
         for name, value in (
             ("capacity", capacity),
             ("epoch_ns", epoch_ns),

@@ -1,93 +1,164 @@
-"""Audio files as 16 kHz mono PCM."""
+"""Sounds by the name of a file or by URL: found, fetched, cached, decoded."""
 
-import struct
-from functools import cache
-
-import numpy as np
-from numpy.typing import NDArray
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from active_call.core.audio import Pcm
 from active_call.core.errors import MediaError
-from active_call.core.resample import resample
+from active_call.core.streams import closing
+from active_call.core.urls import mask_urls
+from active_call.media.cache import DOWNLOAD, SOUND, Draft, MediaCache, cache_key
+from active_call.media.decoding import decode
+from active_call.media.wav import WavDecoder, is_wav
+from active_call.outbound.guard import Origin
 
-_SUPPORTED = (
-    "supported: WAV, mono or stereo, with 8, 16, 24 or 32-bit integers, 32-bit floats, A-law or \u00b5-law"
-)
-_PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
-_NAMES = {2: "MS ADPCM", 0x11: "IMA ADPCM", 0x31: "GSM 6.10", 0x55: "MP3", 0x64: "G.726", 0x65: "G.722"}
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_MOST_SOUND_BYTES = 64 << 20
+"""Of a sound that is looped: half an hour, which the media plane keeps in memory."""
 
 
-def read_wav(data: bytes) -> Pcm:
-    """The samples of a WAV file, resampled to 16 kHz, stereo averaged; shape (samples,).
+class Fetch(Protocol):
+    """What is needed of Outbound."""
 
-    A `data` chunk that is cut off, or whose size a streaming writer left open, is read as far as it goes.
-    Raises MediaError, which names what is supported, for anything else.
+    def fetch(self, url: str, origin: Origin, *, limit_bytes: int | None = None) -> AsyncIterator[bytes]:
+        """The body of a GET that succeeded. Raises GuardError, FetchError."""
+        ...
+
+
+class MediaSource:
+    """Where the sounds of all calls come from. Without `cache` or `outbound` only files are played."""
+
+    def __init__(
+        self,
+        root: Path = Path("./config/media"),
+        *,
+        cache: MediaCache | None = None,
+        outbound: Fetch | None = None,
+    ) -> None:
+        """`root`: the folder of the files that clients may name."""
+        self.cache = cache
+        self._root = root
+        self._outbound = outbound
+
+    async def open(self, name: str, origin: Origin) -> AsyncIterator[Pcm]:
+        """The 16 kHz samples of a file or URL, in pieces, the first one soon.
+
+        Raises MediaError, which names the file, and for URLs GuardError and FetchError.
+        """
+        try:
+            pieces = self._fetched(name, origin) if _URL.match(name) else decode(self._file(name, origin))
+            async with closing(pieces) as stream:
+                async for pcm in stream:
+                    yield pcm
+        except (OSError, MediaError) as error:
+            raise _named(name, error) from None
+
+    async def sound_file(self, name: str, origin: Origin) -> Path:
+        """A file or URL, decoded into a cache entry of raw 16 kHz int16 LE samples. Raises as `open` does."""
+        if self.cache is None:
+            raise _named(name, MediaError("there is no media cache to decode it into"))
+        try:
+            key = cache_key(
+                sound=name, origin=origin, version=await asyncio.to_thread(self._version, name, origin)
+            )
+            if await asyncio.to_thread(self.cache.size, key, SOUND):
+                return self.cache.path(key, SOUND)
+            async with _drafted(self.cache, key, SOUND) as draft, closing(self.open(name, origin)) as pieces:
+                size = 0
+                async for pcm in pieces:
+                    data = pcm.astype("<i2", copy=False).tobytes()
+                    size += len(data)
+                    if size > _MOST_SOUND_BYTES:
+                        raise MediaError("longer than half an hour; only shorter sounds are looped")
+                    await asyncio.to_thread(draft.write, data)
+                return await asyncio.to_thread(draft.keep)
+        except (OSError, MediaError) as error:
+            raise _named(name, error) from None
+
+    def _file(self, name: str, origin: Origin) -> Path:
+        """Where a file is. An operator's name is free; a client's lies below the root, an absolute one too.
+
+        What came up in the call (from a language model) lies below the working directory, or else the root.
+        """
+        if "\0" in name or not name.strip():
+            raise MediaError("no file has such a name")
+        if origin is Origin.OPERATOR:
+            return Path(name)
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if ".." in parts:
+            raise MediaError(f'leaves its folder; name a file below {self._root}, without ".."')
+        given = Path(*(part for part in parts if part.strip("/")))
+        below = given if given.is_relative_to(self._root) else self._root / given
+        return given if origin is Origin.CALL and given.is_file() else below
+
+    def _version(self, name: str, origin: Origin) -> list[int]:
+        """Changes if the file does."""
+        if _URL.match(name):
+            return []
+        status = self._file(name, origin).stat()
+        return [status.st_mtime_ns, status.st_size]
+
+    async def _fetched(self, url: str, origin: Origin) -> AsyncIterator[Pcm]:
+        if self.cache is None or self._outbound is None:
+            raise MediaError("URLs can't be fetched here; name a file")
+        # By origin: what an operator's URL brought is not for a caller who guesses it.
+        key = cache_key(url=url, origin=origin)
+        if await asyncio.to_thread(self.cache.size, key, DOWNLOAD):
+            async for pcm in decode(self.cache.path(key, DOWNLOAD)):
+                yield pcm
+            return
+        async with (
+            _drafted(self.cache, key, DOWNLOAD) as draft,
+            closing(self._outbound.fetch(url, origin)) as body,
+        ):
+            async for pcm in _decoded_meanwhile(body, draft):
+                yield pcm
+
+
+async def _decoded_meanwhile(body: AsyncIterator[bytes], draft: Draft) -> AsyncIterator[Pcm]:
+    """Write `body` into `draft` and decode it: WAV as it comes, everything else when it is complete.
+
+    A draft that turned out to be audio is kept.
     """
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise MediaError(f"not a WAV file; {_SUPPORTED}")
-    layout: bytes | None = None
-    position = 12
-    while position + 8 <= len(data):
-        name, size = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
-        body = position + 8
-        if name == b"fmt ":
-            layout = data[body : body + size]
-        elif name == b"data":
-            if layout is None:
-                break
-            return _decode(layout, data[body : body + size] if 0 < size < 0xFFFF_FFFF else data[body:])
-        position = body + size + (size & 1)
-    missing = "data" if layout is not None else "fmt"
-    raise MediaError(f"WAV file without its {missing} chunk; {_SUPPORTED}")
+    head = b""
+    decoder: WavDecoder | None = None
+    sounds = False
+    async for data in body:
+        await asyncio.to_thread(draft.write, data)
+        if decoder is None and len(head) < 12:
+            head += data
+            decoder = WavDecoder() if is_wav(head) else None
+            data = head
+        if decoder is not None:
+            pcm = await asyncio.to_thread(decoder.feed, data)
+            if len(pcm):
+                sounds = True
+                yield pcm
+    if sounds and decoder is not None:
+        await asyncio.to_thread(draft.keep)
+        yield await asyncio.to_thread(decoder.finish)
+        return
+    await asyncio.to_thread(draft.flush)
+    async for pcm in decode(draft.path):
+        await asyncio.to_thread(draft.keep)
+        yield pcm
 
 
-def _decode(layout: bytes, data: bytes) -> Pcm:
-    if len(layout) < 16:
-        raise MediaError(f"WAV file with a broken fmt chunk; {_SUPPORTED}")
-    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", layout)
-    if tag == _EXTENSIBLE and len(layout) >= 26:
-        tag = int.from_bytes(layout[24:26], "little")
-    if channels not in (1, 2):
-        raise MediaError(f"WAV file with {channels} channels; {_SUPPORTED}")
-    values = _values(tag, bits, data)
-    frames = values[: len(values) // channels * channels].reshape(-1, channels)
-    mono = frames[:, 0] if channels == 1 else frames.mean(axis=1)
-    samples = np.clip(np.rint(np.nan_to_num(mono)), -32768, 32767).astype(np.int16)
+@asynccontextmanager
+async def _drafted(cache: MediaCache, key: str, kind: str) -> AsyncIterator[Draft]:
+    draft = await asyncio.to_thread(cache.draft, key, kind)
     try:
-        return resample(samples, rate)
-    except ValueError as error:
-        raise MediaError(f"WAV file with a sample rate of {rate} Hz; {_SUPPORTED}") from error
+        yield draft
+    finally:
+        draft.drop()
 
 
-def _values(tag: int, bits: int, data: bytes) -> NDArray[np.float32]:
-    """Interleaved values on the scale of 16-bit samples."""
-    whole = data[: len(data) // max(1, bits // 8) * max(1, bits // 8)]
-    if tag == _PCM and bits == 8:
-        return (np.frombuffer(whole, np.uint8).astype(np.float32) - np.float32(128)) * np.float32(256)
-    if tag == _PCM and bits == 16:
-        return np.frombuffer(whole, "<i2").astype(np.float32)
-    if tag == _PCM and bits == 24:
-        # The two upper bytes are the sample, the lowest only its fraction.
-        octets = np.frombuffer(whole, np.uint8).reshape(-1, 3)
-        upper = np.ascontiguousarray(octets[:, 1:]).view("<i2")[:, 0].astype(np.float32)
-        return upper + octets[:, 0].astype(np.float32) / np.float32(256)
-    if tag == _PCM and bits == 32:
-        return np.frombuffer(whole, "<i4").astype(np.float32) / np.float32(65536)
-    if tag == _FLOAT and bits == 32:
-        return np.frombuffer(whole, "<f4") * np.float32(32768)
-    if tag in (_ALAW, _ULAW) and bits == 8:
-        return _g711(tag)[np.frombuffer(whole, np.uint8)]
-    raise MediaError(f"WAV file of format {_NAMES.get(tag, hex(tag))} with {bits} bits; {_SUPPORTED}")
-
-
-@cache
-def _g711(tag: int) -> NDArray[np.float32]:
-    """The 256 values of A-law or \u00b5-law (ITU-T G.711, tables 1a and 2a)."""
-    code = np.arange(256)
-    code = ~code & 0xFF if tag == _ULAW else code ^ 0x55
-    segment, step = code >> 4 & 7, code & 15
-    if tag == _ULAW:
-        size = ((2 * step + 33) << segment + 2) - 132
-        return np.where(code & 0x80, -size, size).astype(np.float32)
-    size = np.where(segment == 0, 2 * step + 1, (2 * step + 33) << np.maximum(segment, 1) - 1) << 3
-    return np.where(code & 0x80, size, -size).astype(np.float32)
+def _named(name: str, error: OSError | MediaError) -> MediaError:
+    """`error`, which says what it is about."""
+    shown = f'"{mask_urls(name)}"'
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return MediaError(text if text.startswith(shown) else f"{shown}: {text}")

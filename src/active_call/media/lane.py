@@ -1,5 +1,7 @@
 """One leg's audio, as the control plane handles it: play, mark, flush, listen, record.
 
+A lane has sockets, or it is *external*: its peer's audio is brought by `feed` and taken away by `on_audio`.
+
 Playback positions count samples since the lane opened. What does not fit below the ring's high-water mark
 waits here in `_pending`; the feed loop of the media plane (see supervisor) tops the ring up, so a position may
 lie ahead of what is in the ring already.
@@ -9,25 +11,34 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
-from active_call.core.audio import SAMPLE_RATE, Pcm, ms_to_samples
+from active_call.core.audio import SAMPLE_RATE, TICK_SAMPLES, Pcm, ms_to_samples
+from active_call.core.clock import monotonic_ns
+from active_call.core.errors import MediaError
 from active_call.lanes.messages import (
+    AdjustLane,
     CloseLane,
     ConfigureLane,
     ConfigureVad,
     ControlMessage,
+    DenoiseKind,
     DigitReceived,
     Flushed,
     LaneClosed,
     LaneEvent,
     MarkPlayed,
+    OpenExternal,
     OpenLane,
     PutMark,
     RecordingClosed,
     SendDigits,
+    SetAmbience,
+    SetDenoise,
     SpeechEnded,
     SpeechStarted,
     StartRecording,
@@ -35,6 +46,7 @@ from active_call.lanes.messages import (
 )
 from active_call.lanes.ring import ring_read, ring_write
 from active_call.lanes.table import HEARD_SAMPLES, PLAYBACK_HIGH_WATER, LaneRef, Table
+from active_call.media.external import ExternalAudio
 from active_call.media.ports import MediaSockets
 
 if TYPE_CHECKING:
@@ -46,6 +58,9 @@ _PENDING_LIMIT = 8 * SAMPLE_RATE
 
 AudioConsumer = Callable[[Pcm, int], None]
 """Takes received audio and the lane position of its first sample."""
+TapConsumer = Callable[[int, Pcm, int], None]
+"""Takes audio of a track (0 what the peer says, 1 what it hears) and the lane position of its first sample."""
+_MOST_GAIN = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +81,30 @@ class LaneStatistics:
     delay_ms: int
     rtt_ms: float
     remote_lost: int
+    dropped: int = 0
+    """20 ms frames of an external lane that came faster than time goes by."""
+    missed: int = 0
+    """20 ms frames for the peer of an external lane that were fetched too late."""
 
 
 class Lane:
-    """A row of the media plane that belongs to one leg. Made by MediaPlane.open_lane."""
+    """A row of the media plane that belongs to one leg. Made by MediaPlane.open_lane and open_external_lane."""
 
-    def __init__(self, plane: "MediaPlane", ref: LaneRef, sockets: MediaSockets, opened: OpenLane) -> None:
+    def __init__(
+        self,
+        plane: "MediaPlane",
+        ref: LaneRef,
+        sockets: MediaSockets | None,
+        opened: OpenLane | OpenExternal,
+    ) -> None:
         self.ref = ref
         self.sockets = sockets
         self.opened = opened
+        self.external = None
+        if isinstance(opened, OpenExternal):
+            self.external = ExternalAudio(plane.table, ref.row, opened.codec, opened.rate_hz)
+        self.on_audio: Callable[[bytes], None] | None = None
+        """Takes each 20 ms frame for the peer of an external lane, in its codec."""
         self.listener: Callable[[LaneEvent], None] | None = None
         self.closed = asyncio.Event()
         self._plane = plane
@@ -84,12 +114,17 @@ class Lane:
         self._room = asyncio.Event()
         self._marks: dict[int, int] = {}
         self._next_mark = 1
+        self._adjusted = AdjustLane(ref.row, ref.generation)
+        self._taps: tuple[TapConsumer, ...] = ()
+        self._tapped = [0, 0]
         self._consumer: AudioConsumer | None = None
         self._consumed = 0
         self._last_speech = -1
         self._last_digit = -1
         self.configured: ConfigureLane | None = None
         self.vad: ConfigureVad | None = None
+        self._denoise: SetDenoise | None = None
+        self._ambience: SetAmbience | None = None
         self.recording: StartRecording | None = None
         self.recording_pending = False
         """A recording was started whose RecordingClosed has not come yet."""
@@ -99,12 +134,13 @@ class Lane:
 
     @property
     def port(self) -> int:
-        """The local RTP port."""
-        return self.sockets.port
+        """The local RTP port; 0 of an external lane."""
+        return self.sockets.port if self.sockets else 0
 
     @property
     def ssrc(self) -> int:
-        return self.opened.ssrc
+        """Of what we send; 0 of an external lane."""
+        return self.opened.ssrc if isinstance(self.opened, OpenLane) else 0
 
     # --- set-up ---------------------------------------------------------------------------------------
 
@@ -135,6 +171,68 @@ class Lane:
         """Press keys (RFC 4733)."""
         self._plane.send(SendDigits(self.ref.row, self.ref.generation, digits))
 
+    def mute(self, *, received: bool | None = None, sent: bool | None = None) -> None:
+        """Make what the peer says, or what it hears, zeros for everybody. None leaves it as it is."""
+        now = self._adjusted
+        self._adjust(
+            mute_received=now.mute_received if received is None else received,
+            mute_sent=now.mute_sent if sent is None else sent,
+        )
+
+    def pause(self) -> None:
+        """Let playback stand still where it is; the peer hears silence."""
+        self._adjust(paused=True)
+
+    def resume(self) -> None:
+        """Let playback go on from where it was paused."""
+        self._adjust(paused=False)
+
+    def set_volume(self, gain: float) -> None:
+        """Of all that the peer hears, 0 to 2; what is beyond is taken as the nearest."""
+        self._adjust(gain=min(max(gain, 0.0), _MOST_GAIN))
+
+    def denoise(self, kind: DenoiseKind | None) -> None:
+        """Reduce the noise in what speech detection and recogniser get. The recording keeps the original.
+
+        Raises MediaError, and leaves it as it is, if what `rnnoise` needs is not installed.
+        """
+        if kind == "rnnoise" and find_spec("pyrnnoise") is None:
+            raise MediaError("denoise 'rnnoise' needs pyrnnoise: pip install 'active-call[rnnoise]'")
+        if not self.closing:
+            self._denoise = SetDenoise(self.ref.row, self.ref.generation, kind)
+            self._plane.send(self._denoise)
+
+    def ambience(self, path: str | None, *, duck: float, normal: float, step: float) -> None:
+        """Loop a file of int16 LE samples, 16 kHz, mono, under all that the peer hears; None ends it.
+
+        Its level is `normal`, or `duck` while the lane plays, and moves by `step` per tick. A file that
+        can't be read is told by the log of the media plane.
+        """
+        if not self.closing:
+            self._ambience = SetAmbience(self.ref.row, self.ref.generation, path, duck, normal, step)
+            self._plane.send(self._ambience)
+
+    def tap(self, consumer: TapConsumer | None) -> None:
+        """Hand all that is said and heard from now on to `consumer` too, in pieces of 20 ms; None stops all."""
+        if not self._taps:
+            self._tapped = [self.position, self.position]
+        self._taps = (*self._taps, consumer) if consumer is not None else ()
+        self._adjust(tapped=bool(self._taps))
+        self._plane.attend(self)
+
+    def _adjust(self, **changes: bool | float) -> None:
+        adjusted = msgspec.structs.replace(self._adjusted, **changes)
+        if adjusted != self._adjusted and not self.closing:
+            self._adjusted = adjusted
+            self._plane.send(adjusted)
+
+    def feed(self, data: bytes) -> None:
+        """Audio of an external lane's peer in its codec, any number of bytes. MediaError on other lanes."""
+        if self.external is None:
+            raise MediaError("this lane gets its audio by RTP")
+        if not self.closing:
+            self.external.feed(data, monotonic_ns())
+
     def close(self) -> None:
         """Give the lane back; `closed` is set when the media plane has let go of it and of its file."""
         if not self.closing:
@@ -145,7 +243,15 @@ class Lane:
 
     def replay(self) -> list[ControlMessage]:
         """The messages that tell a new media process about this lane."""
-        settings: list[ControlMessage | None] = [self.opened, self.configured, self.vad, self.recording]
+        settings: list[ControlMessage | None] = [
+            self.opened,
+            self.configured,
+            self._adjusted,
+            self.vad,
+            self._denoise,
+            self._ambience,
+            self.recording,
+        ]
         messages = [message for message in settings if message is not None]
         messages += [
             PutMark(self.ref.row, self.ref.generation, mark, position) for mark, position in self._marks.items()
@@ -284,6 +390,37 @@ class Lane:
             return np.zeros(0, np.int16)
         return ring_read(self._table.received[self.ref.row], start, end - start)
 
+    @property
+    def attended(self) -> bool:
+        """Whether there is something to hand over every tick."""
+        return self.external is not None or bool(self._taps)
+
+    def attend(self) -> None:
+        """Every tick: hand over what was said and heard since the last call."""
+        if self.closing:
+            return
+        if self.external is not None:
+            frames = self.external.fetch()
+            if self.on_audio is not None:
+                for frame in frames:
+                    self.on_audio(frame)
+        if self._taps and self._ticked:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        row, table = self.ref.row, self._table
+        position, sent_from = self.position, int(table.sent_from[row])
+        oldest = position - (HEARD_SAMPLES // TICK_SAMPLES - 1) * TICK_SAMPLES
+        starts = [max(start, oldest) for start in self._tapped]
+        starts[1] = max(starts[1], sent_from) if sent_from >= 0 else position
+        self._tapped = [position, position]
+        for start in range(min(starts), position, TICK_SAMPLES):
+            for track, ring in enumerate((table.received, table.sent)):
+                if start >= starts[track]:
+                    pcm = ring_read(ring[row], start, TICK_SAMPLES)
+                    for consumer in self._taps:
+                        consumer(track, pcm, start)
+
     # --- events from the media plane ------------------------------------------------------------------
 
     def receive(self, event: LaneEvent) -> None:
@@ -337,4 +474,6 @@ class Lane:
             delay_ms=int(t.delay_ms[row]),
             rtt_ms=round(float(t.rtt_ms[row]), 2),
             remote_lost=int(t.remote_lost[row]),
+            dropped=int(t.external_dropped[row]) if self.external else 0,
+            missed=self.external.missed if self.external else 0,
         )

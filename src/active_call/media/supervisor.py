@@ -24,11 +24,13 @@ from active_call.core.audio import TICK_SECONDS
 from active_call.core.clock import monotonic_ns, wall_ns
 from active_call.core.errors import MediaError
 from active_call.core.limits import raise_descriptor_limit
+from active_call.lanes.external import ExternalCodec, frame_bytes
 from active_call.lanes.messages import (
     CloseLane,
     ControlMessage,
     LaneClosed,
     LaneEvent,
+    OpenExternal,
     OpenLane,
     PlaneEvent,
     PlanePromoted,
@@ -83,6 +85,9 @@ class MediaPlane:
         self._spare: _Child | None = None
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        """Written by the media plane each tick in which external or tapped lanes have news."""
+        self._attended: dict[int, Lane] = {}
         self._feed_phase = 0
         self._slack_ms = TICK_SECONDS * 1000
         self._feed_timer: asyncio.TimerHandle | None = None
@@ -98,6 +103,7 @@ class MediaPlane:
     async def start(self) -> None:
         """Wait until the media plane ticks. Raises MediaError if it does not come up."""
         self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._wake, self._attend)
         if self._active is None:
             self.spawn()
         child = self._active
@@ -121,13 +127,18 @@ class MediaPlane:
         if self._feed_timer is not None:
             self._feed_timer.cancel()
         for lane in list(self.lanes.values()):
-            lane.sockets.close()
+            if lane.sockets:
+                lane.sockets.close()
         children = [child for child in (self._active, self._spare) if child is not None]
         for child in children:
             self._send_to(child, [Quit()])
         for child in children:
             await self._reap(child)
         self.lanes.clear()
+        self._attended.clear()
+        if self._loop is not None:
+            self._loop.remove_reader(self._wake)
+        os.close(self._wake)
         self.table.close()
 
     async def _reap(self, child: _Child) -> None:
@@ -167,33 +178,74 @@ class MediaPlane:
 
     def open_lane(self) -> Lane:
         """A fresh lane with bound sockets. Raises MediaError if rows or ports are used up."""
-        if not self._free:
-            raise MediaError(f"all {self.table.capacity} lanes are in use")
+        self._require_room()
         sockets = self._ports.open_pair()
-        row = heapq.heappop(self._free)
-        self._generation += 1
-        table = self.table
-        table.play_write[row] = table.play_read[row] = table.play_flush[row] = 0
-        table.opened_tick[row] = -1
-        table.generation[row] = self._generation
+        ref = self._take_row()
         token = os.urandom(10)
         opened = OpenLane(
-            row,
-            self._generation,
+            ref.row,
+            ref.generation,
             ssrc=int.from_bytes(token[:4], "big"),
             first_sequence=int.from_bytes(token[4:6], "big") >> 1,
             first_timestamp=int.from_bytes(token[6:10], "big"),
             cname=self._cname,
         )
-        lane = Lane(self, LaneRef(row, self._generation), sockets, opened)
-        self.lanes[row] = lane
+        lane = self.lanes[ref.row] = Lane(self, ref, sockets, opened)
         self.send(opened, (sockets.rtp.fileno(), sockets.rtcp.fileno()))
         return lane
+
+    def open_external_lane(self, codec: ExternalCodec, rate_hz: int) -> Lane:
+        """A fresh lane without sockets: see Lane.feed and Lane.on_audio. `rate_hz` matters to pcm only.
+
+        Raises MediaError if rows are used up, or for a codec or rate that such lanes don't have.
+        """
+        try:
+            frame_bytes(codec, rate_hz)
+        except ValueError as error:
+            raise MediaError(str(error)) from None
+        self._require_room()
+        ref = self._take_row()
+        opened = OpenExternal(ref.row, ref.generation, codec, rate_hz)
+        lane = self.lanes[ref.row] = Lane(self, ref, None, opened)
+        self.send(opened)
+        self.attend(lane)
+        return lane
+
+    def _require_room(self) -> None:
+        if not self._free:
+            raise MediaError(f"all {self.table.capacity} lanes are in use")
+
+    def _take_row(self) -> LaneRef:
+        """The lowest free row, with the columns that count its audio at 0."""
+        row = heapq.heappop(self._free)
+        self._generation += 1
+        table = self.table
+        for column in (
+            table.play_write,
+            table.play_read,
+            table.play_flush,
+            table.external_write,
+            table.external_chunk,
+            table.external_sent,
+        ):
+            column[row] = 0
+        table.opened_tick[row] = -1
+        table.generation[row] = self._generation
+        return LaneRef(row, self._generation)
+
+    def attend(self, lane: Lane) -> None:
+        """Look after the lane in every tick, or no more, as it says."""
+        if lane.attended and not lane.closing:
+            self._attended[lane.ref.row] = lane
+        elif self._attended.get(lane.ref.row) is lane:
+            del self._attended[lane.ref.row]
 
     def release(self, lane: Lane, message: CloseLane) -> None:
         """Called by Lane.close: the row is free again once the active plane has answered."""
         self.send(message)
-        lane.sockets.close()
+        self.attend(lane)
+        if lane.sockets:
+            lane.sockets.close()
 
     def send(self, message: ControlMessage, fds: tuple[int, ...] = ()) -> None:
         """Tell both processes, in order."""
@@ -241,8 +293,10 @@ class MediaPlane:
         ours.setblocking(False)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        fds = (self.table.fd, theirs.fileno())
-        command = [sys.executable, "-m", "active_call.plane", "--table", str(fds[0]), "--pipe", str(fds[1])]
+        fds = (self.table.fd, theirs.fileno(), self._wake)
+        command = [sys.executable, "-m", "active_call.plane"]
+        for option, fd in zip(("--table", "--pipe", "--wake"), fds, strict=True):
+            command += [option, str(fd)]
         if not self._realtime:
             command.append("--normal-priority")
         if predecessor is not None:
@@ -258,7 +312,9 @@ class MediaPlane:
         for lane in self.lanes.values():
             if not lane.closing:
                 first, *rest = lane.replay()
-                self._send_to(child, [first], (lane.sockets.rtp.fileno(), lane.sockets.rtcp.fileno()))
+                sockets = lane.sockets
+                pair = (sockets.rtp.fileno(), sockets.rtcp.fileno()) if sockets else ()
+                self._send_to(child, [first], pair)
                 self._send_to(child, rest)
         return child
 
@@ -389,6 +445,19 @@ class MediaPlane:
         self._watch(self._active)
 
     # --- feeding --------------------------------------------------------------------------------------
+
+    def _attend(self) -> None:
+        """Once per tick, right after it: external and tapped lanes."""
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return
+        for row, lane in list(self._attended.items()):
+            try:
+                lane.attend()
+            except Exception:  # a fault in one call must not starve the others
+                log.exception("lane %d could not be attended to; nothing is handed over any more", row)
+                self._attended.pop(row, None)
 
     def _feed(self) -> None:
         """Every tick, a fifth of the lanes: top up playback, hand over received audio."""

@@ -64,9 +64,10 @@ class Quitting(Exception):
 class Plane:
     """One process: lane table, pipe to the control plane, tick and sockets."""
 
-    def __init__(self, table: Table, pipe: socket.socket, *, active: bool) -> None:
+    def __init__(self, table: Table, pipe: socket.socket, wake: int | None, *, active: bool) -> None:
         self._table = table
         self._pipe = pipe
+        self._wake = wake
         self._vad = VadEngine(table.capacity)
         self._vad.warm_up()
         self._recorder = Recorder(table)
@@ -174,6 +175,8 @@ class Plane:
             self._send_events()
             media.commit()
             self._sockets.send()
+            if media.deliver() and self._wake is not None:
+                os.eventfd_write(self._wake, 1)
             self._sockets.drain_rtcp(tick)
             media.finish()
             self._obey_orders()
@@ -310,6 +313,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m active_call.plane")
     parser.add_argument("--table", type=int, required=True, help="descriptor of the lane table")
     parser.add_argument("--pipe", type=int, required=True, help="descriptor of the SEQPACKET pipe")
+    parser.add_argument("--wake", type=int, help="descriptor of an eventfd: external or tapped lanes have news")
     parser.add_argument("--spare-of", type=int, help="process id of the active media process")
     parser.add_argument("--normal-priority", action="store_true", help="for load generators: yield to others")
     parser.add_argument("--log", choices=LEVELS, default="info")
@@ -322,7 +326,7 @@ def main(arguments: list[str]) -> int:
     table = Table.attach(options.table)
     pipe = socket.socket(fileno=options.pipe)
     pipe.setblocking(False)
-    plane = Plane(table, pipe, active=options.spare_of is None)
+    plane = Plane(table, pipe, options.wake, active=options.spare_of is None)
     _raise_limits(realtime=not options.normal_priority)
     gc.collect()
     gc.freeze()

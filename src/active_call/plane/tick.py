@@ -5,6 +5,7 @@
     settle()                just before the deadline: barge-in of the last moment, packets
     commit()                stores the result in the table, the tick's number last
     (sending)               by the caller: the packets of `transmission.rows`
+    deliver()               what external lanes are to hear, into their rings
     finish()                everything that nobody waits for
 
 A process that dies before the commit has not run the tick, and its spare runs it; one that dies after it has,
@@ -25,24 +26,31 @@ from numpy.typing import NDArray
 from active_call.core.audio import TICK_NS, TICK_SAMPLES, Pcm
 from active_call.dsp.g711 import A_LAW, MU_LAW
 from active_call.dsp.mix import RingWindow
+from active_call.dsp.resample import Downsampler
 from active_call.lanes.messages import (
+    AdjustLane,
     CloseLane,
     ConfigureLane,
     ConfigureVad,
     LaneClosed,
     Message,
+    OpenExternal,
     OpenLane,
     PlaneEvent,
     PutMark,
     RecordingClosed,
     RtcpByeReceived,
     SendDigits,
+    SetAmbience,
+    SetDenoise,
     SpeechEnded,
     SpeechStarted,
     StartRecording,
     StopRecording,
 )
 from active_call.lanes.table import HEARD_SAMPLES, Table
+from active_call.plane.denoise import Denoise
+from active_call.plane.external import ExternalLanes
 from active_call.plane.peers import Address, Connect, Peers
 from active_call.plane.reception import Reception
 from active_call.plane.reports import Reports
@@ -110,6 +118,8 @@ class MediaTick:
         self.peers = Peers(capacity)
         self.reception = Reception(table, self.peers, _BLOCK, self._tell)
         self.transmission = Transmission(table, self.peers, _BLOCK)
+        self.denoise = Denoise(table)
+        self.external = ExternalLanes(table, _BLOCK, self._tell)
         self._orders: list[Order] = []
         self._events: list[PlaneEvent] = []
         self._vad = vad
@@ -117,14 +127,28 @@ class MediaTick:
         self._reports = Reports(table, self.reception.jitter)
         self._received = RingWindow(table.received, TICK_SAMPLES)
         self._sent = RingWindow(table.sent, TICK_SAMPLES)
-        self._opened: dict[int, OpenLane] = {}
+        self._opened: dict[int, OpenLane | OpenExternal] = {}
         self._configured: dict[int, ConfigureLane] = {}
         self._recordings: dict[int, StartRecording] = {}
+        self._adjusted: dict[int, AdjustLane] = {}
         self._watched: set[int] = set()
         self._stale = True
         self._lanes: Int64 = np.zeros(0, np.int64)
+        """All lanes in the tick, those with sockets before the external ones: the order of the tick's audio."""
+        self._with_sockets = 0
+        """How many of them have sockets."""
+        self._place = np.zeros(capacity, np.int64)
+        """Where in `_lanes` a row is."""
         self._listeners: Int64 = np.zeros(0, np.int64)
+        self._wide_listeners: Int64 = np.zeros(0, np.int64)
+        """Those whose 8 kHz audio has to be made of what they hear at 16 kHz."""
+        self._muted: Int64 = np.zeros(0, np.int64)
+        self._kept: Int64 = np.zeros(0, np.int64)
+        """Places in `_lanes` of those whose `sent` ring is written."""
+        self._attended = False
+        """Whether the control plane is to be woken after each tick."""
         self._concealed: Int64 = np.zeros(0, np.int64)
+        self._narrower = Downsampler(capacity, capacity)
         self._law = np.zeros(capacity, np.int64)
         self._opened_tick = np.zeros(capacity, np.int64)
 
@@ -138,7 +162,7 @@ class MediaTick:
         if isinstance(message, CloseLane):
             self._close(row, message)
             return
-        if isinstance(message, OpenLane):
+        if isinstance(message, OpenLane | OpenExternal):
             self._open(row, message)
             return
         opened = self._opened.get(row)
@@ -151,6 +175,18 @@ class MediaTick:
                 self._vad.configure(row, message, int(self.table.position[row]))
                 (self._watched.discard if message.kind is None else self._watched.add)(row)
                 self._stale = True
+            case AdjustLane():
+                self._adjusted[row] = message
+                self.transmission.adjust(message)
+                self._stale = True
+            case SetDenoise():
+                self.denoise.configure(row, message.kind)
+                self._narrower.clear(np.array([row]))
+                if self.active:
+                    self.denoise.keep_original(row, recorded=row in self._recordings)
+                self._stale = True
+            case SetAmbience():
+                self.transmission.background.configure(message)
             case PutMark():
                 self.transmission.playback.put_mark(row, message.mark, message.position)
             case SendDigits():
@@ -196,15 +232,19 @@ class MediaTick:
         """The lanes in the tick."""
         return list(self._opened)
 
-    def _open(self, row: int, message: OpenLane) -> None:
+    def _open(self, row: int, message: OpenLane | OpenExternal) -> None:
         if row in self._opened:
             self._leave(row)
         self._opened[row] = message
         self.peers.open(row)
-        self._law[row] = MU_LAW
-        self.reception.open(row)
-        self.transmission.open(row, message.ssrc, message.first_timestamp)
-        self._reports.open(row, message.ssrc, message.cname)
+        if isinstance(message, OpenExternal):
+            self.external.open(message)
+            self.transmission.open(row)
+        else:
+            self._law[row] = MU_LAW
+            self.reception.open(row)
+            self.transmission.open(row, message.ssrc, message.first_timestamp)
+            self._reports.open(row, message.ssrc, message.cname)
         self._stale = True
         if self.active:
             self._enter(row)
@@ -229,19 +269,31 @@ class MediaTick:
                 table.concealed,
                 table.latched,
                 table.remote_lost,
+                table.original_kept,
+                table.external_read,
+                table.external_dropped,
+                table.external_sent,
             ):
                 column[row] = 0
             table.jitter_ms[row] = table.rtt_ms[row] = 0.0
-            table.rx_tick[row] = table.record_from[row] = -1
-            table.tx_sequence[row] = message.first_sequence
+            table.rx_tick[row] = table.record_from[row] = table.sent_from[row] = -1
+            if isinstance(message, OpenLane):
+                table.tx_sequence[row] = message.first_sequence
             table.opened_tick[row] = self.next_tick
         self._opened_tick[row] = table.opened_tick[row]
-        self.reception.enter(row, int(self._law[row]))
+        self._narrower.clear(np.array([row]))
+        if isinstance(message, OpenLane):
+            self.reception.enter(row, int(self._law[row]))
+        else:
+            self.external.enter(row)
         self.transmission.enter(row)
         if row in self._recordings:
             self._start_recording(row)
 
     def _configure(self, row: int, message: ConfigureLane) -> None:
+        if isinstance(self._opened[row], OpenExternal):
+            log.warning("lane %d: an external lane has no RTP session", row)
+            return
         self._configured[row] = message
         self._law[row] = A_LAW if message.codec == "pcma" else MU_LAW
         self.reception.configure(message, int(self._law[row]), self.next_tick)
@@ -262,11 +314,14 @@ class MediaTick:
         message, table = self._recordings[row], self.table
         begun = int(table.record_from[row])
         position = begun if begun >= 0 else int(table.position[row])
+        self.denoise.keep_original(row, recorded=True)
         self._recorder.start(row, message.generation, message.path, message.rate_hz, message.flush_ms, position)
+        self._stale = True
 
     def _stop_recording(self, row: int) -> None:
         if self._recordings.pop(row, None) is not None and self.active:
             self._recorder.stop(row, int(self.table.position[row]))
+            self._stale = True
 
     def _close(self, row: int, message: CloseLane) -> None:
         if row in self._opened:
@@ -280,9 +335,12 @@ class MediaTick:
     def _leave(self, row: int) -> None:
         self._stop_recording(row)
         self._vad.remove(row)
+        self.denoise.remove(row)
         self._watched.discard(row)
+        self._adjusted.pop(row, None)
         self._reports.close(row)
         self.transmission.close(row)
+        self.external.close(row)
         self._configured.pop(row, None)
         del self._opened[row]
         self._stale = True
@@ -302,26 +360,65 @@ class MediaTick:
         """Compute the tick of all lanes in private memory."""
         self.next_tick = tick
         if self._stale:
-            self._lanes = np.array(sorted(self._opened), np.int64)
-            self._listeners = np.array(sorted(self._watched), np.int64)
-            self.table.set("highest_row", max(self._opened, default=-1))
-            self._stale = False
+            self._arrange()
+        lanes, count, reception = self._lanes, self._with_sockets, self.reception
         concealed: list[Int64] = []
-        for start in range(0, len(self._lanes), _BLOCK):
-            block = slice(start, min(start + _BLOCK, len(self._lanes)))
-            rows = self._lanes[block]
+        for start in range(0, count, _BLOCK):
+            block = slice(start, min(start + _BLOCK, count))
+            rows = lanes[block]
             laws = self._law[rows]
-            concealed.append(self.reception.hear(tick, rows, laws, block))
-            self.transmission.play(rows, laws, block)
+            concealed.append(reception.hear(tick, rows, laws, block))
+            self.transmission.encode(rows, laws, block, self.transmission.play(rows, block))
+        if count < len(lanes):
+            block = slice(count, len(lanes))
+            concealed.append(self.external.hear(tick, reception.heard[block]))
+            self.transmission.play(lanes[block], block)
         self._concealed = np.concatenate(concealed) if concealed else np.zeros(0, np.int64)
-        self.reception.jitter.judge(tick)
-        lanes = self._lanes
-        if len(self._listeners):
-            # Both are sorted and the listeners are among the lanes.
-            index = np.searchsorted(lanes, self._listeners)
-            positions = (tick - self._opened_tick[self._listeners]) * TICK_SAMPLES
-            self._vad.feed(self._listeners, self.reception.narrow[index], positions, tick)
+        reception.jitter.judge(tick)
+        if len(self._muted):
+            reception.heard[self._muted] = reception.narrow[self._muted] = 0
+        if len(denoised := self.denoise.rows):
+            self.denoise.hear(reception.heard, self._place[denoised])
+        self._detect(tick)
         self.peers.release_silent(lanes, tick - self.table.rx_tick[lanes])
+
+    def _detect(self, tick: int) -> None:
+        """Let the detector hear the lanes that asked for it."""
+        listeners, narrow, heard = self._listeners, self.reception.narrow, self.reception.heard
+        if not len(listeners):
+            return
+        if len(wide := self._wide_listeners):
+            audio, part = heard[self._place[wide]], np.empty((len(wide), narrow.shape[1]), np.int16)
+            self._narrower.run(wide, audio, part)
+            self._narrower.advance(wide, audio)
+            narrow[self._place[wide]] = part
+        self._vad.feed(listeners, narrow[self._place[listeners]], self._positions(listeners), tick)
+
+    def _arrange(self) -> None:
+        """Put the lanes in order after any change of them."""
+        self._stale = False
+        external = self.external.rows
+        with_sockets = np.array(sorted(self._opened.keys() - set(external.tolist())), np.int64)
+        self._with_sockets = len(with_sockets)
+        self._lanes = lanes = np.concatenate((with_sockets, external))
+        self._place[lanes] = np.arange(len(lanes))
+        self.table.set("highest_row", max(self._opened, default=-1))
+        self._listeners = np.array(sorted(self._watched), np.int64)
+        self._wide_listeners = np.intersect1d(self._listeners, np.union1d(external, self.denoise.rows))
+        adjusted = self._adjusted.values()
+        self._muted = self._place[[message.row for message in adjusted if message.mute_received]]
+        tapped = {message.row for message in adjusted if message.tapped}
+        self._attended = bool(tapped or len(external))
+        kept = sorted(tapped | self._recordings.keys())
+        self._kept = self._place[kept]
+        before, sent_from = self.table.sent_from[kept], np.full(len(lanes), -1)
+        sent_from[self._kept] = np.where(before < 0, self._positions(kept), before)
+        self.table.sent_from[lanes] = sent_from
+
+    def _positions(self, rows: Int64 | list[int]) -> Int64:
+        """Lane positions of `rows` at which the tick being prepared begins."""
+        positions: Int64 = (self.next_tick - self._opened_tick[rows]) * TICK_SAMPLES
+        return positions
 
     def skip(self, ticks: int) -> None:
         """Leave out so many ticks. What was to be heard in them would else be, when its slots come round."""
@@ -330,24 +427,34 @@ class MediaTick:
 
     def settle(self) -> None:
         """Just before `commit`: let barge-in of the last moment take effect, fill the packets."""
-        self._events += self.transmission.settle(self.next_tick, self._lanes, self._law[self._lanes])
+        laws = self._law[self._lanes[: self._with_sockets]]
+        self._events += self.transmission.settle(self.next_tick, self._lanes, laws)
 
     def commit(self) -> None:
         """Store the prepared tick in the table; the packets of `transmission.rows` are then to be sent."""
         tick, table, lanes = self.next_tick, self.table, self._lanes
         count = len(lanes)
-        positions = (tick - self._opened_tick[lanes]) * TICK_SAMPLES
+        positions = self._positions(lanes)
         for i in np.flatnonzero(table.position[lanes] != positions).tolist():
             self._blank(int(lanes[i]), int(positions[i]))
         self._received.write(lanes, positions, self.reception.heard[:count])
-        self._sent.write(lanes, positions, self.transmission.playing[:count])
+        if len(kept := self._kept):
+            self._sent.write(lanes[kept], positions[kept], self.transmission.playing[kept])
+        if len(denoised := self.denoise.rows):
+            self.denoise.store(self._positions(denoised))
         table.concealed[self._concealed] += 1
         table.delay_ms[lanes] = self.reception.jitter.delay[lanes] * 20
         table.latched[lanes] = self.peers.latched[lanes]
-        self.transmission.commit(lanes)
+        self.transmission.commit(lanes, self._with_sockets)
+        self.external.commit(tick)
         table.position[lanes] = positions + TICK_SAMPLES
         table.set("tick", tick)
         self.next_tick = tick + 1
+
+    def deliver(self) -> bool:
+        """After sending: give external lanes what they are to hear. Whether there are any, or tapped ones."""
+        self.external.deliver(self.transmission.playing[self._with_sockets : len(self._lanes)])
+        return self._attended
 
     def finish(self) -> None:
         """After sending: let recorder and detector work on the tick, collect their results, report by RTCP."""
@@ -368,7 +475,10 @@ class MediaTick:
             start = position - HEARD_SAMPLES
         places = np.arange(start, position) % HEARD_SAMPLES
         self.table.received[row, places] = 0
-        self.table.sent[row, places] = 0
+        if self.table.original_kept[row]:
+            self.table.original[row, places] = 0
+        if self.table.sent_from[row] >= 0:
+            self.table.sent[row, places] = 0
 
     def _send_report(self, row: int, tick: int, *, bye: bool) -> None:
         configured, address = self._configured.get(row), self.peers.address[row]

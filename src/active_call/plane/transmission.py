@@ -5,13 +5,14 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from active_call.core.audio import TICK_SAMPLES
+from active_call.core.audio import TICK_SAMPLES, Pcm
 from active_call.dsp.dtmf import DigitSender
 from active_call.dsp.g711 import G711, SILENCE
 from active_call.dsp.resample import Downsampler
 from active_call.dsp.rtp import FRAME, MAX_SENT_FRAMES, SendMatrix, packet
-from active_call.lanes.messages import ConfigureLane, Flushed, MarkPlayed, SendDigits
+from active_call.lanes.messages import AdjustLane, ConfigureLane, Flushed, MarkPlayed, SendDigits
 from active_call.lanes.table import Table
+from active_call.plane.background import Background
 from active_call.plane.peers import Peers
 from active_call.plane.playback import Playback
 
@@ -28,6 +29,7 @@ class Transmission:
         capacity = table.capacity
         self.packets = SendMatrix(capacity)
         self.playback = Playback(table)
+        self.background = Background(table)
         self.playing = np.zeros((capacity, TICK_SAMPLES), np.int16)
         """16 kHz audio of the tick, a row per lane in the tick."""
         self.rows: list[int] = []
@@ -43,6 +45,9 @@ class Transmission:
         self._first_timestamp = np.zeros(capacity, np.int64)
         self._opened_tick = np.zeros(capacity, np.int64)
         self._played_before = np.zeros(capacity, np.bool_)
+        self._gain = np.ones(capacity, np.float32)
+        self._shaping = False
+        """Whether any lane's gain is not 1."""
         self._digits = DigitSender(capacity)
         self._g711 = G711(lanes, FRAME)
         self._downsampler = Downsampler(capacity, lanes)
@@ -53,14 +58,15 @@ class Transmission:
 
     # --- control --------------------------------------------------------------------------------------
 
-    def open(self, row: int, ssrc: int, first_timestamp: int) -> None:
-        """A fresh lane sends nothing until it is configured."""
+    def open(self, row: int, ssrc: int = 0, first_timestamp: int = 0) -> None:
+        """A fresh lane sends no packets until it is configured; an external one never does."""
         self._ssrc[row], self._first_timestamp[row] = ssrc, first_timestamp
         self._sending[row] = False
         self._event_type[row] = _NO_TYPE
         self._frames_per_packet[row] = 1
         self.playback.open(row)
         self._digits.reset(row)
+        self._set_gain(row, 1.0)
 
     def enter(self, row: int) -> None:
         """Begin to send, or go on after another process."""
@@ -71,6 +77,7 @@ class Transmission:
     def close(self, row: int) -> None:
         """Drop what the lane had still to do."""
         self.playback.open(row)
+        self.background.remove(row)
         self._digits.reset(row)
 
     def configure(self, message: ConfigureLane) -> None:
@@ -80,6 +87,15 @@ class Transmission:
         self._event_type[row] = _NO_TYPE if message.dtmf_payload_type is None else message.dtmf_payload_type
         self._frames_per_packet[row] = message.ptime_ms // 20 if message.ptime_ms in _PTIMES else 1
         self.packets.set_stream(row, int(self._ssrc[row]), message.payload_type)
+
+    def adjust(self, message: AdjustLane) -> None:
+        """Pause, mute and gain."""
+        self.playback.paused[message.row] = message.paused
+        self._set_gain(message.row, 0.0 if message.mute_sent else message.gain)
+
+    def _set_gain(self, row: int, gain: float) -> None:
+        self._gain[row] = gain
+        self._shaping = bool((self._gain != 1.0).any())
 
     def send_digits(self, message: SendDigits) -> None:
         """Queue keys to be pressed."""
@@ -91,30 +107,52 @@ class Transmission:
 
     # --- the tick -------------------------------------------------------------------------------------
 
-    def play(self, rows: Int64, laws: Int64, block: slice) -> None:
-        """Fill `block` of `playing` and the codes of `rows` (n,) from the playback rings."""
+    def play(self, rows: Int64, block: slice) -> NDArray[np.bool_]:
+        """Fill `block` of `playing` with what `rows` (n,) are to hear. Returns which of them hear anything."""
         playing = self.playback.prepare(rows, self.playing[block])
+        playing = self.background.mix(rows, playing, self.playing[block])
+        if self._shaping:
+            self._shape(rows, self.playing[block])
+        return playing
+
+    def encode(self, rows: Int64, laws: Int64, block: slice, playing: NDArray[np.bool_]) -> None:
+        """Make codes of `block` of `playing`, for lanes with sockets; silent ones need no work."""
         # A lane that fell silent is filtered for one tick more.
         self._encode(rows, laws, block, playing | self._played_before[rows])
         self._played_before[rows] = playing
 
     def settle(self, tick: int, lanes: Int64, laws: Int64) -> list[Flushed | MarkPlayed]:
-        """Let flushes of the last moment take effect, then fill the packets. Returns what the tick plays."""
+        """Let flushes of the last moment take effect, then fill the packets. Returns what the tick plays.
+
+        The first of `lanes`, as many as there are `laws`, have sockets.
+        """
         for i in self.playback.flushed_since(lanes).tolist():
             one = slice(i, i + 1)
-            self.playback.flush(int(lanes[i]), self.playing[i])
-            self._encode(lanes[one], laws[one], one, np.ones(1, np.bool_))
-        self._fill_packets(tick, lanes)
+            heard = self.playback.flush(int(lanes[i]), self.playing[i])
+            self.background.mix(lanes[one], np.array([heard]), self.playing[one])
+            if self._shaping:
+                self._shape(lanes[one], self.playing[one])
+            if i < len(laws):
+                self._encode(lanes[one], laws[one], one, np.ones(1, np.bool_))
+        self._fill_packets(tick, lanes[: len(laws)])
         return self.playback.commit(tick, lanes, self._table.generation)
 
-    def commit(self, lanes: Int64) -> None:
-        """Store what is sent in the table's columns."""
+    def commit(self, lanes: Int64, with_sockets: int) -> None:
+        """Store what is sent in the table's columns. The first of `lanes`, so many, have sockets."""
         table = self._table
-        self._downsampler.advance(lanes, self.playing[: len(lanes)])
+        self._downsampler.advance(lanes[:with_sockets], self.playing[:with_sockets])
         table.tx_packets[self._sent] += 1
         table.tx_octets[self._sent] += self._sent_octets
         table.tx_sequence[self._sent] += 1
         self.playback.store(lanes)
+        self.background.advance(lanes)
+
+    def _shape(self, rows: Int64, playing: Pcm) -> None:
+        """Apply the gains of `rows` (n,) to what they hear (n, 320)."""
+        shaped = np.flatnonzero(self._gain[rows] != 1.0)
+        if len(shaped):
+            loud = playing[shaped] * self._gain[rows[shaped], None]
+            playing[shaped] = np.clip(np.rint(loud), -32_768, 32_767).astype(np.int16)
 
     def _encode(self, rows: Int64, laws: Int64, block: slice, busy: NDArray[np.bool_]) -> None:
         codes = self._codes[block]

@@ -5,10 +5,8 @@ queue and is owned by the thread. onnxruntime releases the interpreter lock whil
 """
 
 import logging
-import os
 import threading
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Final, TypeAlias
@@ -23,6 +21,7 @@ from active_call.core.errors import MediaError
 from active_call.dsp.energy import EnergyDetector
 from active_call.dsp.speech import Speech
 from active_call.lanes.messages import ConfigureVad, SpeechEnded, SpeechStarted, VadKind
+from active_call.plane.priority import leave_real_time
 from active_call.plane.silero import SileroLanes, SileroModel
 
 _log = logging.getLogger(__name__)
@@ -119,7 +118,7 @@ class VadEngine:
             self._detectors.take(item)
 
     def _work(self) -> None:
-        _leave_real_time()
+        leave_real_time()
         while (item := self._items.get()) is not None:
             try:
                 self._detectors.take(item)
@@ -215,14 +214,3 @@ class _Detectors:
             for row, frame in zip(rows.tolist(), frames, strict=True)
         ]
         return np.array(speech, np.float32)
-
-
-def _leave_real_time() -> None:
-    """A thread inherits the real-time priority of the tick, and would then compute beside it as an equal.
-
-    It stays ahead of ordinary processes, though: whoever holds the interpreter lock must not be kept waiting.
-    """
-    if os.sched_getscheduler(0) != os.SCHED_OTHER:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)

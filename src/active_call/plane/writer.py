@@ -49,7 +49,7 @@ class _Stop:
 
     row: int
     position: int
-    received: Pcm
+    said: Pcm
     sent: Pcm
 
 
@@ -90,7 +90,7 @@ class Recorder:
         if self._generation.pop(row, None) is None:
             return
         self._table.record_from[row] = -1
-        self._put(_Stop(row, position, self._table.received[row].copy(), self._table.sent[row].copy()))
+        self._put(_Stop(row, position, _said(self._table, row).copy(), self._table.sent[row].copy()))
 
     def advance(self, tick: int) -> None:
         """Let the thread work from time to time. Call it once per tick."""
@@ -180,7 +180,7 @@ class _Writer:
         if until <= recording.next:
             return
         first = max(recording.next, until + LAG_SAMPLES - _REACH)
-        audio = _interleave(self._table.received[row], self._table.sent[row], first, until)
+        audio = _interleave(_said(self._table, row), self._table.sent[row], first, until)
         position = int(self._table.position[row])
         if position < until:  # the lane was closed meanwhile: its end is on the queue
             return
@@ -195,7 +195,7 @@ class _Writer:
         if recording is None:
             return
         first = min(max(recording.next, stop.position - HEARD_SAMPLES), stop.position)
-        audio = _interleave(stop.received, stop.sent, first, stop.position)
+        audio = _interleave(stop.said, stop.sent, first, stop.position)
         try:
             self._append(recording, first, audio, last=True)
         except OSError as error:
@@ -245,9 +245,15 @@ def _open(start: _Start, tick: int) -> _Recording:
     )
 
 
-def _interleave(received: Pcm, sent: Pcm, first: int, until: int) -> Pcm:
+def _said(table: Table, row: int) -> Pcm:
+    """The ring that has what the lane's peer said, with its noise."""
+    ring: Pcm = (table.original if table.original_kept[row] else table.received)[row]
+    return ring
+
+
+def _interleave(said: Pcm, sent: Pcm, first: int, until: int) -> Pcm:
     """What two rings hold between two lane positions, shape (n, 2): left and right."""
     frames = np.empty((until - first, 2), np.int16)
-    frames[:, 0] = ring_read(received, first, until - first)
+    frames[:, 0] = ring_read(said, first, until - first)
     frames[:, 1] = ring_read(sent, first, until - first)
     return frames

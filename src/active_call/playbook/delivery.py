@@ -83,7 +83,9 @@ class Delivery:
             splitter = Splitter(sentences=self._streaming)
             self._plan(before)
             items: list[Item] = []
-            async for chunk in text:
+            async for piece in text:
+                # Some models' servers cut an emoji into two halves, neither of which is text.
+                chunk = piece.encode("utf-8", "ignore").decode()
                 self._reply.raw += chunk
                 items += splitter.feed(chunk)
                 if self._streaming:
@@ -156,7 +158,8 @@ class Delivery:
             self._call.send(Refer(callee=tag.attributes.get("to", "")))
             return
         segment = await self._segment()
-        self._call.send(Play(url=tag.attributes.get("file", ""), play_id=segment.play_id))
+        play = Play(url=tag.attributes.get("file", ""), play_id=segment.play_id)
+        self._call.send(play, trusted=tag.trusted)
 
     async def _segment(self) -> Segment:
         await self._floor()

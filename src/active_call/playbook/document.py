@@ -31,6 +31,8 @@ _FALLBACK = {
 }
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _LATE = ("greeting", "fallback")
+_LATE_KEYS = frozenset(("prompt", "greeting", "rules", "hangup_headers", "hangupHeaders", "target"))
+"""Under these keys, at any depth, templates are rendered when they are used."""
 _NOT_EFFECTIVE = ("dtmf_collectors", "realtime", "posthook", "eou")
 
 
@@ -51,6 +53,8 @@ class Playbook(Model):
     warnings: tuple[str, ...] = ()
     lines: dict[str, int] = Field(default_factory=dict)
     """Where the late templates stand in the file."""
+    varies: bool = False
+    """Its settings hold templates: the variables of another call make another playbook."""
 
     def scene(self, scene_id: str) -> Scene | None:
         """The scene of that id."""
@@ -76,8 +80,7 @@ def read_playbook(
         raise PlaybookError(
             f"the file is not UTF-8: {error.reason} at byte {error.start}", source=str(path)
         ) from error
-    playbook = load_playbook(text, source=str(path), environment=environment, variables=variables)
-    return playbook.model_copy(update={"fillers": _fillers()})
+    return load_playbook(text, source=str(path), environment=environment, variables=variables)
 
 
 def load_playbook(
@@ -93,7 +96,7 @@ def load_playbook(
         _unknown(path, near, settings, source) for path, near in unknown_keys(FrontMatter, settings.values)
     ]
     scenes, scene_warnings = parse_scenes(parts.body, source=source, first_line=parts.body_line)
-    values = _fill(settings, source, environment, variables, warnings)
+    values, varies = _fill(settings, source, environment, variables, warnings)
     front = _validate(values, settings, source)
     warnings += [
         f'{source}:{settings.line((name,))}: "{name}" is read, but not effective yet'
@@ -113,6 +116,8 @@ def load_playbook(
         settings=front,
         greeting=greeting,
         fallback=front.fallback or _FALLBACK["zh" if language == "zh" else "en"],
+        fillers=_fillers(),
+        varies=varies,
         scenes=tuple(scenes),
         rules=tuple(parse_rules(llm.rules, where=f"{source}:{settings.line(rules_path)}")),
         lines={name: settings.line((name,)) for name in _LATE}
@@ -128,7 +133,7 @@ def load_playbook(
         warnings.append(
             f'{source}:{settings.line(("llm", "features"))}: "features" is read, but not effective yet'
         )
-    _check_templates(playbook, variables)
+    check_templates(playbook, variables)
     return playbook.model_copy(update={"warnings": tuple(warnings)})
 
 
@@ -151,14 +156,18 @@ def _fill(
     environment: Mapping[str, str],
     variables: Mapping[str, Any],
     warnings: list[str],
-) -> dict[str, Any]:
-    """The settings with `${NAME}` from the environment, and templates rendered that are not rendered later."""
-    headers = (
-        (settings.values.get("sip") or {}).get("extract_headers")
-        if isinstance(settings.values.get("sip"), dict)
-        else None
-    )
-    context = context_of(variables, headers if isinstance(headers, list) else ())
+) -> tuple[dict[str, Any], bool]:
+    """The settings with `${NAME}` from the environment, and templates rendered that are not rendered later.
+
+    And whether there were any such templates.
+    """
+    sip = settings.values.get("sip")
+    sip = sip if isinstance(sip, dict) else {}
+    headers = sip.get("extract_headers", sip.get("extractHeaders"))
+    extra = settings.values.get("extra")
+    known = {**(extra if isinstance(extra, dict) else {}), **variables}
+    context = context_of(known, headers if isinstance(headers, list) else ())
+    rendered = 0
 
     def fill(text: str, path: KeyPath) -> str:
         def missing(name: str) -> None:
@@ -168,19 +177,17 @@ def _fill(
             )
 
         filled = expand(text, environment, missing)
-        late = path[0] in (*_LATE, "rules") or {
-            "prompt",
-            "greeting",
-            "rules",
-            "hangup_headers",
-            "hangupHeaders",
-        } & set(path)
+        late = path[0] in (*_LATE, "rules") or _LATE_KEYS & set(path)
         plain = "{{" not in text and "{%" not in text  # what the environment holds is no template
-        return filled if late or plain else render(filled, context, source=source, line=settings.line(path))
+        if late or plain:
+            return filled
+        nonlocal rendered
+        rendered += 1
+        return render(filled, context, source=source, line=settings.line(path))
 
-    filled = map_text(settings.values, fill)
-    assert isinstance(filled, dict)
-    return filled
+    values = map_text(settings.values, fill)
+    assert isinstance(values, dict)
+    return values, rendered > 0
 
 
 def _validate(values: dict[str, Any], settings: Settings, source: str) -> FrontMatter:
@@ -269,9 +276,11 @@ def _check_targets(playbook: Playbook) -> list[str]:
     return warnings
 
 
-def _check_templates(playbook: Playbook, variables: Mapping[str, Any]) -> None:
+def check_templates(playbook: Playbook, variables: Mapping[str, Any]) -> None:
+    """Render what is said with a call's variables. Raises PlaybookError that names the line."""
     sip = playbook.option.sip
-    context = context_of(variables, (sip.extract_headers or ()) if sip else ())
+    known = {**(playbook.option.extra or {}), **variables}
+    context = context_of(known, (sip.extract_headers or ()) if sip else ())
     for scene in playbook.scenes:
         render(scene.prompt, context, source=playbook.source, line=scene.line)
     for name, text in (("greeting", playbook.greeting), ("fallback", playbook.fallback)):

@@ -22,6 +22,9 @@ _FENCE = re.compile(r"^---[ \t]*$")
 _VARIABLE = re.compile(r"\$\{([^}]+)\}")
 
 
+_MAX_DEPTH = 50
+_MAX_VALUES = 20_000
+
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built with it
 
 
@@ -82,6 +85,7 @@ class Settings:
         self._source = source
         self._lines: dict[Path, int] = {}
         self._first_line = first_line
+        self._check_depth(text)
         loader = _CoreLoader(text)
         try:
             node = loader.get_single_node()
@@ -103,8 +107,23 @@ class Settings:
         if not isinstance(self.values, dict):
             raise PlaybookError("the settings are not `key: value` lines", source=source, line=first_line)
 
+    def _check_depth(self, text: str) -> None:
+        """The loader in C recurses, and without this the process would crash on deep nesting."""
+        depth = 0
+        try:
+            for event in yaml.parse(text, Loader=_SafeLoader):
+                depth += isinstance(event, yaml.CollectionStartEvent)
+                depth -= isinstance(event, yaml.CollectionEndEvent)
+                if depth > _MAX_DEPTH:
+                    line = self._first_line + (event.start_mark.line if event.start_mark else 0)
+                    raise PlaybookError("the YAML is nested too deeply", source=self._source, line=line)
+        except yaml.YAMLError:
+            return  # told with its line below
+
     def _note_lines(self, node: yaml.Node, path: Path, above: tuple[yaml.Node, ...]) -> None:
         self._lines[path] = self._first_line + node.start_mark.line
+        if len(self._lines) > _MAX_VALUES:
+            raise PlaybookError("the YAML has too many values", source=self._source, line=self._lines[path])
         if any(node is other for other in above):
             raise PlaybookError("an alias refers to itself", source=self._source, line=self._lines[path])
         if isinstance(node, yaml.SequenceNode):

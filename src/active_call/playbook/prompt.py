@@ -16,7 +16,23 @@ BUILT_INS = frozenset({"session_id", "call_type", "start_time", "caller", "calle
 
 _CODE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|[A-Za-z][\w-]*-\w[\w-]*")
-_environment = minijinja.Environment()
+_FUEL = 1_000_000
+"""Instructions that a template may run: some hundredths of a second."""
+
+
+def _written(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else NotImplemented
+
+
+def _said(value: Any) -> Any:
+    written = _written(value)
+    if value is None:
+        return written
+    return str(value if written is NotImplemented else written).replace("<", " ")
+
+
+_environment = minijinja.Environment(finalizer=_written, fuel=_FUEL)
+_speech = minijinja.Environment(finalizer=_said, fuel=_FUEL)
 
 _TOOLS = {
     "en": """\
@@ -50,8 +66,13 @@ def context_of(variables: Mapping[str, Any], headers: Iterable[str] = ()) -> dic
     return {**context, "sip": sip}
 
 
-def render(template: str, context: Mapping[str, Any], *, source: str = "", line: int = 1) -> str:
+def render(
+    template: str, context: Mapping[str, Any], *, source: str = "", line: int = 1, spoken: bool = False
+) -> str:
     """`template` with `context` filled in; unknown names are empty.
+
+    `spoken`: for text in which tags act. Those of the template do; what is filled in, a header of the caller's
+    for instance, is only said.
 
     Raises PlaybookError with the line, where `line` is that of the template's first line in `source`.
     """
@@ -73,7 +94,9 @@ def render(template: str, context: Mapping[str, Any], *, source: str = "", line:
         return _TOKEN.sub(plain, code[0])
 
     try:
-        return _environment.render_str(_CODE.sub(plain_names, template), None, **values)
+        return (_speech if spoken else _environment).render_str(
+            _CODE.sub(plain_names, template), None, **values
+        )
     except minijinja.TemplateError as error:
         at = line + (error.line or 1) - 1
         raise PlaybookError(

@@ -131,6 +131,7 @@ class PlaybookDialogue:
             self._floor_free.clear()
         else:
             self._floor_free.set()
+            self._answer_held()
         if self._turn.follow_up_due(now):
             self._follow_up()
 
@@ -169,7 +170,7 @@ class PlaybookDialogue:
         """The call is answered: the scene's sound and the greeting, or the model speaks first."""
         self._turn.caller_active(self._call.now_ms())
         self._enter(self._scene)
-        greeting = self._rendered(self._playbook.greeting or "", "greeting")
+        greeting = self._rendered(self._playbook.greeting or "", "greeting", spoken=True)
         if greeting.strip():
             self._begin(lambda reply: self._greet(reply, greeting), before=self._scene_sound(), streaming=False)
             self._turn.greeting = True
@@ -200,9 +201,18 @@ class PlaybookDialogue:
                 self._answer("dtmf", digit, before=self._scene_sound())
         elif isinstance(action, Transfer):
             self._stop()
-            self._call.send(Refer(callee=action.target))
+            self._unanswered.clear()
+            target = self._rendered(action.target, "transfer target", line=self._scene.line)
+            if target:
+                self._call.send(Refer(callee=target))
         else:
             self._hang_up("DTMF Hangup", "ai")
+
+    def _answer_held(self) -> None:
+        """Answer held words now if the turn after which they were due was interrupted, by a cough perhaps."""
+        held = self._unanswered and self._reply is None
+        if held and not self._turn.caller_speaking and not self._turn.farewell:
+            self._answer()
 
     def _follow_up(self) -> None:
         option = self._playbook.follow_up(self._scene)
@@ -232,7 +242,8 @@ class PlaybookDialogue:
             self._call.expect(self._playbook.phrases(scene))
 
     def _scene_sound(self) -> Sequence[Item]:
-        return (Tag("play", {"file": self._scene.play}),) if self._scene.play else ()
+        sound = self._rendered(self._scene.play or "", "sound", line=self._scene.line)
+        return (Tag("play", {"file": sound}, trusted=True),) if sound else ()
 
     # --- turns ----------------------------------------------------------------------------------------
 
@@ -296,7 +307,7 @@ class PlaybookDialogue:
             messages, option = self._request()
         except PlaybookError as error:
             self._fail("playbook", str(error))
-            yield self._playbook.fallback
+            yield self._rendered(self._playbook.fallback, "fallback", spoken=True)
             return
         self._conversation.add(reply)
         for attempt in (1, 2):
@@ -313,7 +324,7 @@ class PlaybookDialogue:
                     return
                 if attempt == 2 or not error.retryable:
                     break
-        yield self._rendered(self._playbook.fallback, "fallback")
+        yield self._rendered(self._playbook.fallback, "fallback", spoken=True)
 
     async def _measured(
         self, reply: Reply, messages: Sequence[ChatMessage], option: LlmOption
@@ -337,7 +348,9 @@ class PlaybookDialogue:
         for number, (raw, rule) in enumerate(zip(playbook.llm.rules, playbook.rules, strict=True), 1):
             if rule.scene in (None, scene.id):
                 line = playbook.lines[f"rule {number}"]
-                say = [render(text, context, source=playbook.source, line=line) for text in rule.say]
+                say = [
+                    render(text, context, source=playbook.source, line=line, spoken=True) for text in rule.say
+                ]
                 rules.append({**raw, "say": say})
         return self._conversation.messages(system), playbook.llm.model_copy(update={"rules": rules})
 
@@ -463,11 +476,11 @@ class PlaybookDialogue:
         sip = self._playbook.option.sip
         return context_of(self._call.variables, (sip.extract_headers or ()) if sip is not None else ())
 
-    def _rendered(self, template: str, name: str) -> str:
+    def _rendered(self, template: str, name: str, *, line: int = 1, spoken: bool = False) -> str:
         """`template` filled in, or nothing and an `error` event."""
-        line = self._playbook.lines.get(name, 1)
+        line = self._playbook.lines.get(name, line)
         try:
-            return render(template, self._context(), source=self._playbook.source, line=line)
+            return render(template, self._context(), source=self._playbook.source, line=line, spoken=spoken)
         except PlaybookError as error:
             self._fail("playbook", f"{name}: {error}")
             return ""

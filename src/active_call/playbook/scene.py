@@ -38,9 +38,10 @@ def parse_scenes(body: str, *, source: str, first_line: int) -> tuple[list[Scene
     scenes with one id the last counts. Raises PlaybookError on tags that can't be used.
     """
     chunks: list[tuple[str, int, list[str]]] = [(DEFAULT, first_line, [])]
-    in_code = False
+    in_code, code_line = False, 0
     for number, line in enumerate(body.split("\n"), first_line):
-        in_code ^= _CODE.match(line) is not None
+        if _CODE.match(line):
+            in_code, code_line = not in_code, number
         header = None if in_code else _HEADER.match(line)
         if header is None:
             chunks[-1][2].append(line)
@@ -50,6 +51,8 @@ def parse_scenes(body: str, *, source: str, first_line: int) -> tuple[list[Scene
             chunks.append((header[1], number + 1, []))
     scenes: dict[str, Scene] = {}
     warnings: list[str] = []
+    if in_code:
+        warnings.append(f"{source}:{code_line}: this code block is not closed: scenes below it are not seen")
     for scene_id, line_number, lines in chunks:
         text = "\n".join(lines)
         if scene_id == DEFAULT and line_number == first_line and not text.strip():

@@ -17,10 +17,11 @@ _SPACE = re.compile(r"\s*")
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """An action: its name in lower case and its attributes."""
+    """An action: its name in lower case and its attributes. `trusted`: no model wrote it."""
 
     name: str
     attributes: dict[str, str] = field(default_factory=dict)
+    trusted: bool = False
 
 
 class Scan(Enum):

@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 _WAITING = 4 << 20
 """Characters that may wait for the disk; more are dropped and counted."""
 
+_LONGEST = 256 << 20
+"""Characters of one dump; what a peer sends after that must not fill the disk."""
+
 _writer = ThreadPoolExecutor(1, "dump")
 """One thread writes the dumps of all calls, so that a slow disk never holds the event loop up."""
 
@@ -33,6 +36,7 @@ class Dump:
         self._lock = threading.Lock()
         self._lines: list[str] = []
         self._waiting = 0
+        self._length = 0
         self._dropped = 0
         self._seq = 0
         self._scheduled = False
@@ -85,9 +89,11 @@ class Dump:
             ensure_ascii=False,
         )
         with self._lock:
-            if self._failed or self._waiting + len(line) > _WAITING:
+            full = self._waiting + len(line) > _WAITING or self._length + len(line) > _LONGEST
+            if self._failed or full:
                 self._dropped += 1
                 return
+            self._length += len(line) + 1
             self._lines.append(line + "\n")
             self._waiting += len(line)
             schedule, self._scheduled = not self._scheduled, True

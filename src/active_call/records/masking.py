@@ -3,16 +3,13 @@
 import re
 from typing import Any
 
-MASK = "**********"
+from active_call.core.urls import MASK, mask_urls
+
 _SECRET = re.compile(
     r"secret|passw|(?:api|access|private)[-_]?key|token|credential|authorization|cookie", re.IGNORECASE
 )
 _COUNTS = re.compile(r"tokens$", re.IGNORECASE)
 """Keys that count tokens rather than hold one (`max_tokens`)."""
-_URL_PASSWORD = re.compile(r"(://[^/?#\s:@]*:)[^/?#\s@]+(?=@)")
-_QUERY_SECRET = re.compile(
-    r"([?&][^=&\s]*(?:secret|passw|key|token|signature)[^=&\s]*=)[^&#\s\"'>]+", re.IGNORECASE
-)
 _INLINE_KEY = re.compile(r"(inline:)[A-Za-z0-9+/=_-]+")
 _AUTHORIZATION = re.compile(r"^((?:proxy-)?authorization\s*:\s*)[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*", re.I | re.M)
 
@@ -34,6 +31,5 @@ def mask_text(text: str) -> str:
     """`text` without SRTP keys (RFC 4568 inline:), credentials of SIP headers, and secrets in URLs."""
     if "inline:" in text:
         text = _INLINE_KEY.sub(rf"\1{MASK}", text)
-    if "://" in text:
-        text = _QUERY_SECRET.sub(rf"\1{MASK}", _URL_PASSWORD.sub(rf"\1{MASK}", text))
+    text = mask_urls(text)
     return _AUTHORIZATION.sub(rf"\1{MASK}", text) if "uthorization" in text.lower() else text

@@ -1,5 +1,6 @@
 """Offer and answer for one audio stream (RFC 3264)."""
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
@@ -113,8 +114,9 @@ def make_offer(local: LocalMedia) -> bytes:
 def answer_offer(offer: bytes, local: LocalMedia, *, hold: bool = False) -> tuple[bytes, Negotiated]:
     """Our answer to `offer`, and what it means. `hold` asks the peer to be quiet.
 
-    Codecs keep the offer's order. Media other than one audio stream are refused in the answer. Raises
-    NoCommonCodec (488), or RemoteProtocolError (400) for a malformed offer.
+    The answer names one codec, the offer's first that we have: the peer may send whatever is named. Media other
+    than one audio stream are refused in it. Raises NoCommonCodec (488), or RemoteProtocolError: 400 for a
+    malformed offer, 488 for one without an IP address.
     """
     session = SessionDescription.parse(offer)
     stream = _pick(session, local.codecs)
@@ -126,7 +128,7 @@ def answer_offer(offer: bytes, local: LocalMedia, *, hold: bool = False) -> tupl
     negotiated = stream.negotiated(chosen, dtmf, direction, local.ptime_ms)
     audio = _audio(
         local,
-        [(payload_type, stream.rtpmap(payload_type)) for payload_type, _ in formats],
+        [(chosen[0], stream.rtpmap(chosen[0]))],
         (dtmf, stream.rtpmap(dtmf)) if dtmf is not None else None,
         negotiated.ptime_ms,
         direction,
@@ -139,7 +141,7 @@ def answer_offer(offer: bytes, local: LocalMedia, *, hold: bool = False) -> tupl
 def accept_answer(answer: bytes, local: LocalMedia) -> Negotiated:
     """What the peer's `answer` to our offer means: the first of our codecs that it took.
 
-    Raises NoCommonCodec (488), or RemoteProtocolError (400) for a malformed answer.
+    Raises NoCommonCodec (488), or RemoteProtocolError: 400 for a malformed answer, 488 without an IP address.
     """
     session = SessionDescription.parse(answer)
     stream = _pick(session, local.codecs)
@@ -210,7 +212,7 @@ class _Stream:
             return None
         fields = (self.media.attribute("rtcp") or "").split()
         if fields and _is_number(fields[0]) and 0 < int(fields[0]) < 65536:
-            return (fields[3] if len(fields) == 4 else remote[0], int(fields[0]))
+            return (fields[3] if len(fields) == 4 and _is_ip(fields[3]) else remote[0], int(fields[0]))
         return (remote[0], remote[1] + 1) if remote[1] < 65535 else None
 
     def _ptime_ms(self, default: int) -> int:
@@ -237,6 +239,9 @@ def _pick(session: SessionDescription, names: tuple[str, ...]) -> _Stream:
         if stream.codecs(names):
             if stream.address is None:
                 raise RemoteProtocolError("SDP has no c= line for its audio", 488)
+            if not _is_ip(stream.address):
+                # The media plane sends to it each 20 ms, and must never wait for a name server.
+                raise RemoteProtocolError(f'"{stream.address[:40]}" in SDP is no IP address', 488)
             return stream
         theirs += [stream.rtpmap(one) or f"payload type {one}" for one in media.formats]
     raise NoCommonCodec(theirs, (CODECS[name].rtpmap for name in names))
@@ -271,6 +276,14 @@ def _refused(media: Media) -> Media:
 def _normal(rtpmap: str) -> str:
     """For comparison: encodings in any case, one channel unsaid."""
     return rtpmap.strip().lower().removesuffix("/1")
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_number(text: str) -> bool:

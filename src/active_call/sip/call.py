@@ -102,10 +102,13 @@ class SipCall:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers of the INVITE that no RFC defines, named as received; of several the first."""
+        """The headers of the INVITE that no RFC defines, named as received; of several the first.
+
+        They become variables; those whose names begin with an underscore are for playbooks to set.
+        """
         found: dict[str, str] = {}
         for name, value in self._usage.request.headers.fields:
-            if name.lower() not in _STANDARD:
+            if name.lower() not in _STANDARD and not name.startswith("_"):
                 found.setdefault(name, printable(value))
         return found
 

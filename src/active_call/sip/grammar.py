@@ -75,8 +75,8 @@ def format_params(params: Params) -> str:
 
 
 def quote(text: str) -> str:
-    """`text` as a quoted string."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """`text` as a quoted string, which stays on its line."""
+    return '"' + _CONTROL.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def unquote(text: str) -> str:

@@ -242,6 +242,8 @@ class Response(Message):
         super().__init__(headers, body)
         self.status = status
         self.reason = reason
+        self.source: tuple[str, int] | None = None
+        """Where it came from."""
 
     @property
     def start_line(self) -> str:

@@ -1,5 +1,6 @@
 """A call that we make (RFC 3261 §13.2)."""
 
+import re
 from collections.abc import Iterable
 
 from active_call.core.errors import LocalProtocolError, RemoteProtocolError
@@ -20,6 +21,7 @@ NO_ANSWER = 180.0
 """Timer C's value: a callee that has not said anything for so long is given up on."""
 
 _UNANSWERED = (UsageState.CALLING, UsageState.EARLY)
+_CALL_ID = re.compile(r"[!-~\x80-\U0010ffff]+")
 
 
 class OutboundUsage(Usage):
@@ -39,7 +41,9 @@ class OutboundUsage(Usage):
         headers: Iterable[tuple[str, str]] = (),
         credentials: Credentials | None = None,
     ) -> None:
-        """Send INVITE. Raises LocalProtocolError if `target`, `caller` or a header can't be used."""
+        """Send INVITE. Raises LocalProtocolError if what is given can't be used."""
+        if _CALL_ID.fullmatch(call_id) is None:
+            raise LocalProtocolError(f"Call-ID: {call_id!r} has spaces or control characters")
         uri = _target(target)
         super().__init__(core, call_id, uri.address)
         own = _caller(caller, self._layer.local(self.peer[0])[0])
@@ -158,7 +162,7 @@ class OutboundUsage(Usage):
     def _open_dialog(self, response: Response) -> Dialog:
         check_routes(response)
         known = self._dialogs.get(response.to.tag)
-        dialog = Dialog.of_response(self._invite.request, response, self.peer)
+        dialog = Dialog.of_response(self._invite.request, response, response.source or self.peer)
         if known is not None:
             dialog.remote_cseq = known.remote_cseq
         self._add_dialog(dialog)
@@ -227,6 +231,8 @@ def _target(text: str) -> SipUri:
         uri = SipUri.parse(text if text.lower().startswith(("sip:", "sips:")) else f"sip:{text}")
     except RemoteProtocolError as error:
         raise LocalProtocolError(f"callee: {error}") from None
+    if uri.headers:
+        raise LocalProtocolError(f'callee "{text}": header fields in a URI are not supported')
     transport = (uri.params.get("transport") or "udp").lower()
     if uri.scheme != "sip" or transport != "udp":
         raise LocalProtocolError(f'callee "{text}": only SIP over UDP is supported')

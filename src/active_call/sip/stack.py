@@ -95,6 +95,7 @@ class SipStack:
                 log.debug("< dropped from %s:%d: %s", *source, error)
             return
         if isinstance(message, Response):
+            message.source = source
             self._receive_response(message, now)
         else:
             self._receive_request(message, source, now)
@@ -237,7 +238,7 @@ class SipStack:
             self._respond(transaction, 481, now)
             return
         self._respond(transaction, 200, now)
-        if invite.on_cancel is not None:
+        if invite.on_cancel is not None and not invite.answered:
             invite.on_cancel(now)
 
     def _invited(

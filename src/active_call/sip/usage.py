@@ -121,6 +121,8 @@ class Usage:
         if transaction is None:
             log.debug("- %s: no offer is open", self.call_id)
             return
+        if self.state is UsageState.ENDING:
+            status, reason = 487, ""  # we have hung up meanwhile
         if status >= 300:
             self._respond(transaction, status, now, reason=reason)
             return
@@ -195,6 +197,10 @@ class Usage:
         if sdp is None and not invite:
             self._respond(transaction, 200, now)  # only refreshes the target
             return
+        if self.inbound and self.state is not UsageState.CONFIRMED:
+            # RFC 3311 §5.2: the offer in the INVITE is still to be answered.
+            self._respond(transaction, 500, now, reason="an offer is open", headers=(("Retry-After", "1"),))
+            return
         if pending is not None:
             # Who sends a re-INVITE has got our 2xx: its ACK was lost (RFC 5407 §3.1.5).
             self._unacknowledged = None
@@ -245,16 +251,16 @@ class Usage:
         transaction.respond(response, now)
 
     def _await_ack(self, transaction: ServerTransaction, now: float, *, initial: bool) -> None:
-        offered = bool(transaction.request.body)
+        offered = bool(transaction.request.body.strip())
         self._unacknowledged = _Unacknowledged(transaction, offered, initial)
         self._arm(now, repeat=T1, **{"give up": GIVE_UP})
 
     # --- requests of ours -----------------------------------------------------------------------------
 
-    def _send_bye(self, now: float, authorization: tuple[tuple[str, str], ...] = ()) -> None:
+    def _send_bye(self, now: float) -> None:
         assert self.dialog is not None
         self._bye_sent = True
-        headers = (*self._bye_headers, *authorization, ("User-Agent", self._layer.user_agent))
+        headers = (*self._bye_headers, ("User-Agent", self._layer.user_agent))
         request = self.dialog.request("BYE", headers)
         self._layer.request(request, self.dialog.destination(), self._on_bye_response, now)
 
@@ -264,7 +270,8 @@ class Usage:
         assert self.dialog is not None
         authorization = self._authorize(response, "BYE", str(self.dialog.remote_target))
         if authorization is not None:
-            self._send_bye(now, (authorization,))
+            self._bye_headers += (authorization,)
+            self._send_bye(now)
         else:
             self._finish(*self._why, now)
 
@@ -275,7 +282,7 @@ class Usage:
         proxy = response.status == 407
         values = response.headers.all("proxy-authenticate" if proxy else "www-authenticate")
         challenge = choose_challenge(values, self._credentials.realm)
-        key = f"{method} {challenge.realm}" if challenge is not None else ""
+        key = f"{method} {response.status} {challenge.realm}" if challenge is not None else ""
         if challenge is None or key in self._answered_realms:
             return None
         self._answered_realms.add(key)

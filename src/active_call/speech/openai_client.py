@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # importing the SDK takes most of a second: only calls that u
 _CONNECT_AND_READ = 30.0
 """Seconds without a byte before a request fails."""
 
+MAX_CLIENTS = 64
+"""Calls may bring keys of their own: beyond this the oldest client goes when its last call has ended."""
+
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], "AsyncOpenAI"]] = (
     WeakKeyDictionary()
 )
@@ -36,6 +39,8 @@ def openai_client(endpoint: str | None, key: SecretStr | None) -> "AsyncOpenAI":
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
     client = clients.get((base, secret))
     if client is None:
+        if len(clients) >= MAX_CLIENTS:
+            del clients[next(iter(clients))]
         client = AsyncOpenAI(base_url=base, api_key=secret or "none", max_retries=0, timeout=_CONNECT_AND_READ)
         clients[base, secret] = client
     return client
@@ -50,7 +55,8 @@ def openai_errors(what: str) -> Iterator[None]:
         yield
     except APIStatusError as error:
         retryable = error.status_code in (408, 409, 429) or error.status_code >= 500
-        text = f"{what} failed with status {error.status_code}: {_message(error)}"
+        key = error.request.headers.get("authorization", "").removeprefix("Bearer ")
+        text = f"{what} failed with status {error.status_code}: {_message(error, key)}"
         raise ProviderError("openai", text, retryable=retryable) from None
     except APIConnectionError as error:
         raise _broken(what, error.__cause__ or error) from None
@@ -67,7 +73,10 @@ def _broken(what: str, error: BaseException) -> ProviderError:
     return ProviderError("openai", f"{what} failed: {str(error) or type(error).__name__}", retryable=True)
 
 
-def _message(error: "Exception") -> str:
+def _message(error: "Exception", key: str) -> str:
     body = getattr(error, "body", None)
     message = body.get("message") if isinstance(body, dict) else None
-    return " ".join(str(message or error).split())[:300]
+    text = str(message or error)
+    if key:
+        text = text.replace(key, "***")  # some servers repeat it
+    return " ".join(text.split())[:300]

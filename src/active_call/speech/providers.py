@@ -66,14 +66,22 @@ class Asr(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TtsChunk:
-    """A stretch of speech. `text` is what is spoken in it, where the provider tells."""
+    """A stretch of speech. `text` is what is spoken in it, where the provider tells.
+
+    All chunks of one stretch of text carry the same text. `words`, where the provider tells, are the samples
+    from the first of these chunks at which the words of this one begin.
+    """
 
     pcm: Pcm
     text: str | None = None
+    words: tuple[int, ...] = ()
 
 
 class Tts(Protocol):
-    """A voice. Constructed without arguments."""
+    """A voice. Constructed without arguments.
+
+    A voice that can't do `volume` says so with a class attribute `lacks_volume = True`: then it is done here.
+    """
 
     def synthesize(self, text: AsyncIterable[str], option: TtsOption) -> AsyncIterator[TtsChunk]:
         """Speak pieces of text as they come; closing the iterator stops. Raises ProviderError."""

@@ -60,7 +60,7 @@ class FakeCall:
     def variables(self) -> dict[str, Any]:
         return self._variables
 
-    def send(self, command: Command) -> None:
+    def send(self, command: Command, *, trusted: bool = True) -> None:
         self.sent.append(command)
         match command:
             case Tts():

@@ -22,11 +22,15 @@ _TONE = (8000 * np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)).
 
 
 class InstantAsr:
-    """Hears `extra.text` of its option ("yes" by default), final, as soon as an utterance has ended."""
+    """Hears `extra.text` of its option ("yes" by default), final, as soon as an utterance has ended.
+
+    With `extra.partial` it hears that first, as soon as an utterance has begun.
+    """
 
     def open(self, option: AsrOption) -> AbstractAsyncContextManager["InstantAsrStream"]:
         """Listen to one caller."""
-        return _opened(InstantAsrStream((option.extra or {}).get("text", _HEARD)))
+        extra = option.extra or {}
+        return _opened(InstantAsrStream(extra.get("text", _HEARD), extra.get("partial")))
 
 
 @asynccontextmanager
@@ -37,17 +41,20 @@ async def _opened(stream: "InstantAsrStream") -> AsyncIterator["InstantAsrStream
 class InstantAsrStream:
     """One caller. Looks at no audio."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, partial: str | None) -> None:
         self._text = text
+        self._partial = partial
         self._start = 0
-        self._results: asyncio.Queue[AsrResult | None] = asyncio.Queue()  # one per utterance
+        self._results: asyncio.Queue[AsrResult | None] = asyncio.Queue()  # two per utterance
 
     async def send(self, pcm: Pcm, position: int) -> None:
         """Audio is ignored."""
 
     async def speech_started(self, position: int) -> None:
-        """Remember where."""
+        """Remember where, and guess."""
         self._start = position
+        if self._partial is not None:
+            self._results.put_nowait(AsrResult(self._partial, False, position, position))
 
     async def speech_ended(self, position: int) -> None:
         """That was it."""

@@ -39,6 +39,10 @@ class GatewayProcess:
     log_level: str = "info"
     sip_port: int = 0
     http_port: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
+    """Further environment variables."""
+    program: tuple[str, ...] = ("-m", "active_call")
+    """What Python runs."""
     ready_seconds: float = 0.0
     """From process start to the first 200 of /health."""
 
@@ -50,11 +54,16 @@ class GatewayProcess:
         for name, text in self.playbooks.items():
             (folder / name).write_text(text, encoding="utf-8")
         (self.directory / "active-call.toml").write_text(self._toml(), encoding="utf-8")
-        command = [sys.executable, "-m", "active_call", "--conf", "active-call.toml", *self.arguments]
+        command = [sys.executable, *self.program, "--conf", "active-call.toml", *self.arguments]
         self._log = (self.directory / "gateway.log").open("ab")
         began = time.perf_counter()
         self.process = subprocess.Popen(
-            command, cwd=self.directory, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL
+            command,
+            cwd=self.directory,
+            env=os.environ | self.environment,
+            stdout=self._log,
+            stderr=self._log,
+            stdin=subprocess.DEVNULL,
         )
         try:
             self._wait_ready(began)
@@ -114,6 +123,16 @@ class GatewayProcess:
     def uri(self) -> str:
         """Where calls go."""
         return f"sip:agent@127.0.0.1:{self.sip_port}"
+
+    @property
+    def ws_url(self) -> str:
+        """Where clients of the API connect."""
+        return f"ws://127.0.0.1:{self.http_port}"
+
+    @property
+    def http_url(self) -> str:
+        """Where REST is served."""
+        return f"http://127.0.0.1:{self.http_port}"
 
     @property
     def media_pid(self) -> int:

@@ -1,11 +1,49 @@
 """Commands: what a client or a playbook tells a call to do. One JSON object each, told apart by `command`."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import AliasChoices, Field, TypeAdapter
 
 from active_call.wire.model import Model, Text, WaitTimeout, also
-from active_call.wire.options import ReferOption, TtsOption
+from active_call.wire.options import CallOption, RecorderOption, ReferOption, TtsOption
+
+
+class Invite(Model):
+    """Start the call: dial `option.callee`, or take up the audio of this socket."""
+
+    command: Literal["invite"] = "invite"
+    option: CallOption
+
+
+class Start(Model):
+    """The same as `invite`, in the words of clients whose audio travels on the socket."""
+
+    command: Literal["start"] = "start"
+    option: CallOption = CallOption()
+
+
+class Accept(Model):
+    """Answer the inbound call whose dialog id is this session's id."""
+
+    command: Literal["accept"] = "accept"
+    option: CallOption = CallOption()
+
+
+class Reject(Model):
+    """Refuse the inbound call, with 603 unless `code` says otherwise."""
+
+    command: Literal["reject"] = "reject"
+    reason: str = ""
+    code: int | None = Field(None, ge=300, le=699)
+
+
+class Ringing(Model):
+    """Let the inbound call ring: 180, or 183 with early media if `early_media` or a `ringtone` is given."""
+
+    command: Literal["ringing"] = "ringing"
+    recorder: RecorderOption | None = None
+    early_media: bool = False
+    ringtone: str | None = None
 
 
 class Tts(Model):
@@ -43,13 +81,89 @@ class Interrupt(Model):
     fade_out_ms: int | None = Field(None, ge=0)
 
 
+class Pause(Model):
+    """Hold playback where it is."""
+
+    command: Literal["pause"] = "pause"
+
+
+class Resume(Model):
+    """Go on with paused playback."""
+
+    command: Literal["resume"] = "resume"
+
+
+class Mute(Model):
+    """Silence one track, or all tracks, those that start later too, until `unmute`."""
+
+    command: Literal["mute"] = "mute"
+    track_id: str | None = None
+
+
+class Unmute(Model):
+    """End `mute`, for one track or for all."""
+
+    command: Literal["unmute"] = "unmute"
+    track_id: str | None = None
+
+
 class Hangup(Model):
-    """End the call."""
+    """End the call; with `refer` only the transferred leg."""
 
     command: Literal["hangup"] = "hangup"
     reason: str | None = None
     initiator: str | None = None
     headers: dict[str, Text] | None = None
+    refer: bool = False
+
+
+class History(Model):
+    """Put a line of conversation into the record; comes back as `addHistory`."""
+
+    command: Literal["history"] = "history"
+    speaker: str
+    text: str
+
+
+class Custom(Model):
+    """Any data for whoever else follows the call; comes back as a `custom` event."""
+
+    command: Literal["custom"] = "custom"
+    sender: str | None = None
+    data: Any
+
+
+class Message(Model):
+    """Send a SIP MESSAGE within the call."""
+
+    command: Literal["message"] = "message"
+    body: str = Field(validation_alias=AliasChoices("body", "text"))
+    content_type: str = "text/plain;charset=utf-8"
+    headers: dict[str, Text] | None = None
+    refer: bool = False
+
+
+class Bridge(Model):
+    """Connect the audio of this call and another."""
+
+    command: Literal["bridge"] = "bridge"
+    target_session_id: str
+
+
+class Unbridge(Model):
+    """End `bridge`."""
+
+    command: Literal["unbridge"] = "unbridge"
+    target_session_id: str
+
+
+class AddIceCandidate(Model):
+    """A candidate of the browser that came after its offer (trickle ICE)."""
+
+    command: Literal["addIceCandidate"] = "addIceCandidate"
+    candidate: str
+    sdp_mid: str | None = None
+    sdp_m_line_index: int | None = also("sdpMLineIndex", "sdpMlineIndex", "sdp_m_line_index", "sdp_mline_index")
 
 
 class Refer(Model):
@@ -61,7 +175,28 @@ class Refer(Model):
     options: ReferOption | None = None
 
 
-Command: TypeAlias = Tts | Play | Interrupt | Hangup | Refer
+Command: TypeAlias = (
+    Invite
+    | Start
+    | Accept
+    | Reject
+    | Ringing
+    | Tts
+    | Play
+    | Interrupt
+    | Pause
+    | Resume
+    | Hangup
+    | Refer
+    | Mute
+    | Unmute
+    | History
+    | Custom
+    | Message
+    | Bridge
+    | Unbridge
+    | AddIceCandidate
+)
 
 _adapter: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
 

@@ -1,10 +1,13 @@
 """What a call and whoever leads it say to each other: events in, commands out."""
 
 from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from active_call.wire.commands import Command
 from active_call.wire.events import Event
+
+CallType = Literal["sip", "webSocket", "webrtc"]
+"""How the peer's audio travels: RTP, binary frames of the client's own socket, WebRTC."""
 
 
 class CallPort(Protocol):
@@ -20,8 +23,11 @@ class CallPort(Protocol):
         """Built-ins (session_id, call_type, caller, callee, start_time), SIP headers, what was set since."""
         ...
 
-    def send(self, command: Command) -> None:
-        """Queue a command; commands are carried out in order."""
+    def send(self, command: Command, *, trusted: bool = True) -> None:
+        """Queue a command; commands are carried out in order.
+
+        `trusted`: the operator wrote it, and not, say, a language model: it may name any file and URL.
+        """
         ...
 
     def emit(self, event: Event) -> None:

@@ -99,6 +99,7 @@ class Eou(_OnTrack):
     complete: bool
     interrupt_point: int | None = None
     text: str | None = None
+    refer: bool | None = None
 
 
 class Inactivity(_OnTrack):
@@ -179,6 +180,98 @@ class Error(_OnTrack):
     code: int | None = None
 
 
+class AnswerMachineDetection(_OnTrack):
+    """A machine answered: `text` says what gave it away, between `start_time` and `end_time`."""
+
+    event: Literal["answerMachineDetection"] = "answerMachineDetection"
+    start_time: int
+    end_time: int
+    text: str
+
+
+class FunctionCall(_OnTrack):
+    """A model asks for a function; `arguments` is JSON as text."""
+
+    event: Literal["functionCall"] = "functionCall"
+    call_id: str
+    name: str
+    arguments: str
+
+
+class Hold(_OnTrack):
+    """The peer put the call on hold, or took it back."""
+
+    event: Literal["hold"] = "hold"
+    on_hold: bool
+    refer: bool | None = None
+
+
+class TransferRequest(_OnTrack):
+    """The peer asks to be transferred (RFC 3515)."""
+
+    event: Literal["transferRequest"] = "transferRequest"
+    refer_to: str
+    referred_by: str | None = None
+    refer: bool | None = None
+
+
+class Message(_OnTrack):
+    """The peer sent a text within the call (RFC 3428)."""
+
+    event: Literal["message"] = "message"
+    body: str
+    content_type: str | None = None
+    refer: bool | None = None
+
+
+class Binary(_OnTrack):
+    """Audio as JSON, for clients that asked for it; else audio is the binary frame itself."""
+
+    event: Literal["binary"] = "binary"
+    data: list[int] | str
+
+
+class Ping(Model):
+    """The connection is alive."""
+
+    event: Literal["ping"] = "ping"
+    timestamp: int
+    payload: str | None = None
+
+
+class Other(_OnTrack):
+    """From a plug-in."""
+
+    event: Literal["other"] = "other"
+    sender: str
+    extra: dict[str, str] | None = None
+
+
+class Custom(_OnTrack):
+    """What a `custom` command carried."""
+
+    event: Literal["custom"] = "custom"
+    sender: str | None = None
+    data: Any
+
+
+class Transcript(_OnTrack):
+    """A copy of `asrFinal` for clients that know it by this name."""
+
+    event: Literal["transcript"] = "transcript"
+    index: int
+    start_time: int
+    end_time: int
+    text: str
+
+
+class End(_OnTrack):
+    """Comes right before `hangup`, for clients that know it by this name."""
+
+    event: Literal["end"] = "end"
+    reason: str | None = None
+
+
 class AddHistory(Model):
     event: Literal["addHistory"] = "addHistory"
     timestamp: int
@@ -207,6 +300,17 @@ Event: TypeAlias = (
     | Metrics
     | Error
     | AddHistory
+    | AnswerMachineDetection
+    | FunctionCall
+    | Hold
+    | TransferRequest
+    | Message
+    | Binary
+    | Ping
+    | Other
+    | Custom
+    | Transcript
+    | End
 )
 
 _adapter: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

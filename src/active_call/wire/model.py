@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 
@@ -58,11 +58,19 @@ def _seconds_or_ms(value: Any) -> Any:
     return value / 1000 if isinstance(value, int | float) and value >= 1000 else value
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+_DURATION_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^([0-9.]+ ?(ms|s|m|h) ?)+$"}]}
+)
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0), _DURATION_SCHEMA]
 """Seconds, written as a number or as text with units."""
 
-WaitTimeout = Annotated[float, BeforeValidator(_seconds_or_ms), Field(ge=0)]
+WaitTimeout = Annotated[float, BeforeValidator(_seconds_or_ms), Field(ge=0), _DURATION_SCHEMA]
 """Seconds; a value of 1000 or more is taken as milliseconds, as the reference's clients send it."""
 
-Text = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v)]
+Text = Annotated[
+    str,
+    BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
 """Text; a number is read as its digits (`speaker: 101001`)."""

@@ -32,7 +32,7 @@ class TtsOption(Model):
     speaker: Text | None = also("speaker", "voice")
     speed: float | None = Field(None, gt=0, le=4)
     volume: int | None = Field(None, ge=0, le=10)
-    samplerate: int | None = also("samplerate", "sampleRate", "sample_rate")
+    samplerate: int | None = also("samplerate", "sampleRate", "sample_rate", ge=8_000, le=96_000)
     app_id: Text | None = None
     secret_id: Text | None = None
     secret_key: SecretStr | None = also("secretKey", "secret_key", "apiKey", "api_key")
@@ -105,6 +105,40 @@ class AmbianceOption(Model):
     enabled: bool | None = None
 
 
+class MediaPassOption(Model):
+    """A WebSocket service that takes over the audio: gets what the caller says, returns what they hear."""
+
+    url: str
+    input_sample_rate: int = Field(16_000, ge=8_000, le=48_000)
+    """Of the audio that comes from the service."""
+    output_sample_rate: int = Field(16_000, ge=8_000, le=48_000)
+    """Of the audio that is sent to it."""
+    packet_size: int = Field(2_560, ge=2, le=65_536)
+    """Bytes of each message to the service."""
+    ptime: int = Field(0, ge=0, le=1_000)
+
+
+class AmdOption(Model):
+    """Answering machine detection on an outbound call."""
+
+    enabled: bool = True
+    timeout: Duration = 5.0
+    """Give up and take it for a person after so many seconds."""
+
+
+class RealtimeOption(Model):
+    """A speech-to-speech model in place of recogniser, language model and voice."""
+
+    provider: str
+    model: str | None = None
+    secret_key: SecretStr | None = also("secretKey", "secret_key", "apiKey", "api_key")
+    secret_id: Text | None = None
+    endpoint: str | None = None
+    turn_detection: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    extra: dict[str, Text] | None = None
+
+
 class ReferOption(Model):
     """Transfer of a call."""
 
@@ -123,7 +157,8 @@ class ReferOption(Model):
 class CallOption(Model):
     """Everything a call can be told at its start."""
 
-    denoise: bool | None = None
+    denoise: bool | Literal["webrtc", "rnnoise"] | None = None
+    """Noise reduction of what the caller says; true means webrtc."""
     offer: str | None = also("offer", "sdp")
     callee: Text | None = None
     caller: Text | None = None
@@ -135,10 +170,18 @@ class CallOption(Model):
     asr: AsrOption | None = None
     tts: TtsOption | None = None
     eou: EouOption | None = None
-    ambiance: AmbianceOption | None = None
+    ambiance: AmbianceOption | None = also("ambiance", "ambience")
+    media_pass: MediaPassOption | None = None
+    realtime: RealtimeOption | None = None
+    amd: AmdOption | bool | None = also("answerMachineDetection", "answer_machine_detection", "amd")
+    subscribe: bool = False
+    """Send both directions of a telephone call to the client as binary frames."""
+    volume: float | None = Field(None, ge=0, le=2)
+    """Gain of all that the peer hears; 1 leaves it as it is."""
     handshake_timeout: Duration | None = None
     inactivity_timeout: Duration | None = None
     enable_ipv6: bool = False
+    enable_ice_lite: bool | None = None
     sip: SipOption | None = None
     extra: dict[str, Any] | None = None
 

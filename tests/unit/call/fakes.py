@@ -44,6 +44,8 @@ class NotingSip:
     callee = "sip:bot@example.com"
     peer = ("192.0.2.7", 5060)
     dialog_id = call_id = "dialog-1"
+    local_tag, remote_tag = "to", "from"
+    header_lines = ("X-Account: 7",)
 
     def __init__(self, offer: bytes | None = OFFER) -> None:
         self.remote_sdp = offer
@@ -74,11 +76,19 @@ class NotingSip:
         else:
             self._listener(event)
 
+    def ring(self) -> None:
+        self.done.append("ring")
+
+    def progress(self, sdp: bytes) -> None:
+        self.done.append("progress")
+
     def accept(self, sdp: bytes) -> None:
         self.done.append("accept")
+        self.state = UsageState.CONFIRMED
 
     def reject(self, status: int, reason: str, *, headers: Mapping[str, str]) -> None:
         self.done.append(f"reject {status} {reason}")
+        self.state = UsageState.ENDED
         self.sent_headers = dict(headers)
 
     def hangup(self, *, headers: Mapping[str, str]) -> None:
@@ -131,7 +141,7 @@ class NotingCall:
         self.tasks: set[asyncio.Task[None]] = set()
         self.ms = 1_000
 
-    def send(self, command: Command) -> None:
+    def send(self, command: Command, *, trusted: bool = True) -> None:
         self.commands.append(command)
 
     def emit(self, event: Event) -> None:

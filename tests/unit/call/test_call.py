@@ -1,16 +1,13 @@
 """One call, its SIP dialog and its lane played by the test, in virtual time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar, cast
+from pathlib import Path
 
 import pytest
 
 from active_call.call import call as call_module
-from active_call.call import player as player_module
-from active_call.call.call import Call, RecordingPlan
-from active_call.call.leg import MediaPolicy, SipLeg
-from active_call.call.reasons import Ending
+from active_call.call import voice as voice_module
+from active_call.call.recording import RecordingPolicy
 from active_call.call.state import CallState
 from active_call.core.errors import LocalProtocolError, PlaybookError
 from active_call.lanes.messages import (
@@ -24,113 +21,30 @@ from active_call.lanes.messages import (
     StartRecording,
     StopRecording,
 )
-from active_call.media.supervisor import MediaPlane
-from active_call.records.dump import Dump
-from active_call.sip.agent import SipAgent, SipCall
 from active_call.sip.events import Answered, Ended, InfoReceived, OfferReceived, Rejected, Ringing
-from active_call.testing.clock import run
 from active_call.wire import events
-from active_call.wire.commands import Hangup, Play, Refer, Tts
+from active_call.wire.commands import Hangup, History, Play, Tts
 from active_call.wire.dialogue import CallPort
-from active_call.wire.options import CallOption, TtsOption, VadOption
-from tests.unit.call.fakes import HOLD, OFFER, LoopClock, NotingDialogue, NotingSip, SampleVoice
-from tests.unit.media.fakes import NotingPlane
+from active_call.wire.options import CallOption, RecorderOption, TtsOption, VadOption
+from tests.unit.call.fakes import HOLD, OFFER, NotingDialogue, SampleVoice
+from tests.unit.call.scene import Scene
 
-E = TypeVar("E", bound=events.Event)
 ANSWER = OFFER
 
 
-class Scene:
-    """An inbound call, or an outbound one; `script` plays everybody around it."""
-
-    def __init__(
-        self,
-        *,
-        inbound: bool = True,
-        option: CallOption | None = None,
-        dialogue: NotingDialogue | None = None,
-        recording: RecordingPlan | None = None,
-    ) -> None:
-        self.plane, self.sip = NotingPlane(), NotingSip()
-        self.dialogue = dialogue or NotingDialogue()
-        self._inbound = inbound
-        self._option = option or CallOption()
-        self._recording = recording
-
-    def play(self, script: Callable[[], Coroutine[Any, Any, None]]) -> "Scene":
-        async def main() -> None:
-            self._make()
-            async with asyncio.timeout(1000), asyncio.TaskGroup() as group:
-                group.create_task(self.call.run(self.begin))
-                await asyncio.sleep(0)
-                await script()
-
-        run(main())
-        return self
-
-    def _make(self) -> None:
-        self.leg = SipLeg.open(cast("MediaPlane", self.plane), "192.0.2.1", MediaPolicy())
-        if self._inbound:
-            self.leg.negotiate(cast("SipCall", self.sip))
-        self.call = Call(
-            "c1",
-            self.leg,
-            self.dialogue,
-            option=self._option,
-            inbound=self._inbound,
-            caller=self.sip.caller,
-            callee=self.sip.callee,
-            variables={},
-            clock=LoopClock(),
-            dump=Dump.null(),
-            recording=self._recording,
-        )
-        self.begin = self.call.pick_up if self._inbound else self._dial
-
-    def _dial(self) -> None:
-        self.call.dialing()
-        self.leg.dial(
-            cast("SipAgent", self.sip),
-            "sip:bob@example.com",
-            caller="sip:us@example.com",
-            call_id="c1",
-            listener=self.call.on_sip,
-            headers={},
-            credentials=None,
-        )
-
-    async def pass_seconds(self, count: int) -> None:
-        """The lane ticks on without a packet."""
-        for _ in range(count):
-            self.plane.table.set("tick", self.plane.table.get("tick") + 50)
-            await asyncio.sleep(1)
-
-    def told(self, kind: type[E]) -> E:
-        (event,) = (event for event in self.dialogue.events if isinstance(event, kind))
-        return event
-
-    @property
-    def ending(self) -> Ending:
-        assert self.call.ending is not None
-        return self.call.ending
-
-
-async def nothing() -> None:
+async def nothing(scene: Scene) -> None:
     await asyncio.sleep(0.1)
 
 
-def hanging_up(scene: Scene) -> Callable[[], Coroutine[Any, Any, None]]:
-    async def script() -> None:
-        await asyncio.sleep(5)
-        scene.call.send(Hangup(reason="done", headers={"X-Why": "done"}))
-
-    return script
+async def hanging_up(scene: Scene) -> None:
+    await asyncio.sleep(5)
+    scene.call.send(Hangup(reason="done", headers={"X-Why": "done"}))
 
 
 def test_an_inbound_call_from_answer_to_hangup() -> None:
     scene = Scene()
-    scene.play(hanging_up(scene))
-    assert scene.dialogue.names() == ["incoming", "trackStart", "answer", "trackEnd", "hangup"]
+    scene.play(hanging_up)
+    assert scene.names() == ["incoming", "trackStart", "answer", "trackEnd", "hangup"]
     assert scene.sip.done == ["accept", "hangup"]
     assert scene.sip.sent_headers == {"X-Why": "done"}
     assert scene.told(events.TrackEnd).duration == 5000
@@ -143,9 +57,9 @@ def test_an_inbound_call_from_answer_to_hangup() -> None:
 
 
 def test_an_outbound_call_opens_its_track_before_it_rings() -> None:
-    scene = Scene(inbound=False)
+    scene = Scene("outbound")
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.sip.happens(Ringing(180, "Ringing", None))
         await asyncio.sleep(3)
         scene.sip.happens(Answered(ANSWER))
@@ -153,58 +67,59 @@ def test_an_outbound_call_opens_its_track_before_it_rings() -> None:
         scene.sip.happens(Ended("peer", "BYE"))
 
     scene.play(script)
-    assert scene.dialogue.names() == ["trackStart", "ringing", "answer", "trackEnd", "hangup"]
+    assert scene.names() == ["trackStart", "ringing", "answer", "trackEnd", "hangup"]
     assert scene.told(events.Answer).sdp == ANSWER.decode()
     assert scene.told(events.TrackEnd).duration == 2000
     assert (scene.ending.initiator, scene.ending.record) == ("callee", "byCallee")
 
 
 def test_a_rejected_call_says_so_and_ends() -> None:
-    scene = Scene(inbound=False)
+    scene = Scene("outbound")
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.sip.happens(Rejected(486, "Busy Here", {}))
         scene.sip.happens(Ended("peer", "486 Busy Here"))
 
     scene.play(script)
-    assert scene.dialogue.names() == ["trackStart", "reject", "trackEnd", "hangup"]
+    assert scene.names() == ["trackStart", "reject", "trackEnd", "hangup"]
     assert scene.told(events.Reject).code == scene.ending.status == 486
     assert scene.call.times.answer is None
 
 
 def test_an_answer_without_sdp_is_no_answer() -> None:
-    scene = Scene(inbound=False)
+    scene = Scene("outbound")
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.sip.happens(Answered(None))
 
     scene.play(script)
-    assert "answer" not in scene.dialogue.names()
+    assert "answer" not in scene.names()
     assert scene.ending.status == 488
 
 
 def test_an_invite_that_cant_be_sent_ends_the_call_with_its_reason() -> None:
-    scene = Scene(inbound=False)
+    scene = Scene("outbound")
     scene.sip.refuses_to_dial = LocalProtocolError('"garbage" is no SIP URI')
     scene.play(nothing)
-    assert scene.dialogue.names() == ["trackStart", "error", "trackEnd", "hangup"]
+    assert scene.names() == ["trackStart", "error", "trackEnd", "hangup"]
     assert scene.ending.detail == '"garbage" is no SIP URI'
-    assert scene.call.lane.closing
+    assert scene.call.leg is not None
+    assert scene.call.leg.lane.closing
 
 
 def test_a_caller_who_gave_up_before_we_answered_is_not_answered() -> None:
     scene = Scene()
     scene.sip.happens(Ended("canceled", "the caller gave up"))
     scene.play(nothing)
-    assert scene.dialogue.names() == ["incoming", "hangup"]
+    assert scene.names() == ["incoming", "hangup"]
     assert "accept" not in scene.sip.done
     assert (scene.ending.status, scene.call.times.answer) == (487, None)
 
 
 def test_hanging_up_while_it_rings_ends_the_call_at_once() -> None:
-    scene = Scene(inbound=False)
+    scene = Scene("outbound")
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.sip.happens(Ringing(180, "Ringing", None))
         scene.call.send(Hangup())
 
@@ -216,32 +131,12 @@ def test_hanging_up_while_it_rings_ends_the_call_at_once() -> None:
 def test_the_first_reason_wins() -> None:
     scene = Scene()
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.sip.happens(Ended("peer", "BYE"))
         scene.call.send(Hangup(reason="late"))
 
     scene.play(script)
     assert scene.ending.record == "byCaller"
-
-
-def test_commands_before_the_answer_are_errors_and_harmless() -> None:
-    scene = Scene(inbound=False)
-
-    async def script() -> None:
-        scene.call.send(Tts(text="hi"))
-        await asyncio.sleep(1)
-        scene.sip.happens(Answered(ANSWER))
-        scene.call.send(Refer(callee="sip:x@y"))
-        await asyncio.sleep(1)
-        scene.call.send(Hangup())
-
-    scene.play(script)
-    errors = [event.error for event in scene.dialogue.events if isinstance(event, events.Error)]
-    assert errors == [
-        "tts: the call is dialing, not answered",
-        'refer to "sip:x@y": transfers are not supported yet',
-    ]
-    assert scene.ending.record == "bySystem"
 
 
 def test_goodbye_is_said_before_slow_tasks_are_waited_for() -> None:
@@ -254,7 +149,7 @@ def test_goodbye_is_said_before_slow_tasks_are_waited_for() -> None:
     scene = Scene(dialogue=NotingDialogue(stubborn))
     said: list[float] = []
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.call.send(Hangup())
         await asyncio.sleep(0.1)
         said.extend([len(scene.sip.done), len(scene.plane.told(CloseLane))])
@@ -266,8 +161,8 @@ def test_goodbye_is_said_before_slow_tasks_are_waited_for() -> None:
 def test_a_lane_that_is_never_given_back_holds_the_call_up_for_a_moment_only() -> None:
     scene = Scene()
     scene.plane.answers = False
-    scene.play(hanging_up(scene))
-    assert scene.dialogue.names()[-1] == "hangup"
+    scene.play(hanging_up)
+    assert scene.names()[-1] == "hangup"
 
 
 def test_a_playbook_that_cant_go_on_ends_the_call_with_its_error() -> None:
@@ -285,20 +180,21 @@ def test_a_bug_in_a_task_ends_the_call_properly() -> None:
         raise ZeroDivisionError("oops")
 
     scene = Scene(dialogue=NotingDialogue(bug)).play(nothing)
-    assert scene.dialogue.names()[-1] == "hangup"
-    assert (scene.ending.status, scene.call.errors) == (500, ["oops"])
+    assert scene.names()[-1] == "hangup"
+    assert (scene.ending.status, scene.call.news.errors) == (500, ["oops"])
     assert scene.sip.done[-1] == "hangup"
 
 
-def test_an_observer_that_fails_ends_the_call_and_the_others_still_hear_how() -> None:
+def test_a_follower_that_fails_ends_the_call_and_the_others_still_hear_how() -> None:
     scene = Scene()
     seen: list[str] = []
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         def fail(event: events.Event) -> None:
             raise ValueError(event.event)
 
-        scene.call.observers += [fail, lambda event: seen.append(event.event)]
+        scene.call.follow(fail)
+        scene.call.follow(lambda event: seen.append(event.event))
         scene.call.on_lane(DigitReceived(0, 7, 9, "5", 100))
 
     scene.play(script)
@@ -309,7 +205,7 @@ def test_an_observer_that_fails_ends_the_call_and_the_others_still_hear_how() ->
 def test_what_the_lane_tells_becomes_events() -> None:
     scene = Scene(option=CallOption(vad=VadOption(silence_timeout=2000)))
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         for event in (
             MediaStarted(0, 7, 1, "192.0.2.7", 4000),
             SpeechStarted(0, 7, 5, 1600, 0.91234),
@@ -321,18 +217,18 @@ def test_what_the_lane_tells_becomes_events() -> None:
         scene.call.send(Hangup())
 
     scene.play(script)
-    names = scene.dialogue.names()
+    names = scene.names()
     assert names[3:-2] == ["mediaReady", "speaking", "silence", "dtmf", "silence", "silence"]
     speaking = scene.told(events.Speaking)
     assert (speaking.start_time, speaking.confidence) == (1_000_000_000_100, 0.912)
-    starts = {event.start_time for event in scene.dialogue.events if isinstance(event, events.Silence)}
+    starts = {event.start_time for event in scene.events if isinstance(event, events.Silence)}
     assert starts == {1_000_000_001_000}
 
 
 def test_a_key_may_come_by_info() -> None:
     scene = Scene()
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.sip.happens(InfoReceived("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n"))
         scene.sip.happens(InfoReceived("text/plain", b"Signal"))
         scene.call.send(Hangup())
@@ -341,25 +237,79 @@ def test_a_key_may_come_by_info() -> None:
     assert scene.told(events.Dtmf).digit == "5"
 
 
+# --- clients --------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_sends_too_fast_waits() -> None:
+    async def script(scene: Scene) -> None:
+        for _ in range(1000):
+            await scene.call.submit(History(speaker="a", text="b"))
+        waiting = scene.call.submit(History(speaker="waits", text=""))
+        waiting.send(None)  # it would return, and this raise StopIteration, if there were room
+        waiting.close()
+        assert scene.all(events.AddHistory) == []
+        await scene.call.submit(History(speaker="last", text=""))
+        await scene.give(Hangup())
+        await scene.give(History(speaker="too late", text=""))
+
+    scene = Scene("audio").play(script)
+    assert scene.all(events.AddHistory)[-1].speaker == "last"
+    assert len(scene.all(events.AddHistory)) == 1001
+
+
+def test_followers_come_and_go() -> None:
+    seen: list[str] = []
+
+    async def script(scene: Scene) -> None:
+        unfollow = scene.call.follow(
+            lambda event: seen.append(event.event), lambda command: seen.append(command.command)
+        )
+        await scene.give(History(speaker="a", text="b"))
+        unfollow()
+        await scene.give(Hangup())
+
+    Scene("audio").play(script)
+    assert seen == ["history", "addHistory"]
+
+
+def test_plug_ins_tell_other_events() -> None:
+    async def script(scene: Scene) -> None:
+        scene.call.emit_other("plug-in", {"a": "b"})
+        await scene.give(Hangup())
+
+    other = Scene("audio").play(script).told(events.Other)
+    assert (other.track_id, other.sender, other.extra) == ("c1", "plug-in", {"a": "b"})
+
+
+@pytest.mark.parametrize(("limit", "names"), [(None, 0), (5.0, 1)])
+def test_a_clients_call_may_be_silent_unless_it_says_otherwise(limit: float | None, names: int) -> None:
+    async def script(scene: Scene) -> None:
+        await scene.start(inactivity_timeout=limit)
+        await scene.pass_seconds(100)
+        await scene.give(Hangup())
+
+    assert len(Scene("audio").play(script).all(events.Inactivity)) == names
+
+
 # --- inactivity and other timers ------------------------------------------------------------------------
 
 
 def test_a_silent_line_is_hung_up() -> None:
     scene = Scene(option=CallOption(inactivity_timeout=10))
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         await scene.pass_seconds(15)
 
     scene.play(script)
-    assert scene.dialogue.names()[-3:] == ["inactivity", "trackEnd", "hangup"]
+    assert scene.names()[-3:] == ["inactivity", "trackEnd", "hangup"]
     assert 10_000 < scene.told(events.TrackEnd).duration <= 12_000
     assert scene.ending.record == "inactivityTimeout"
 
 
 def test_ringing_is_no_inactivity() -> None:
-    scene = Scene(inbound=False, option=CallOption(inactivity_timeout=10))
+    scene = Scene("outbound", option=CallOption(inactivity_timeout=10))
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         await scene.pass_seconds(30)
         scene.sip.happens(Answered(ANSWER))
         await scene.pass_seconds(5)
@@ -372,7 +322,8 @@ def test_ringing_is_no_inactivity() -> None:
 def test_hold_is_no_inactivity_nor_is_the_moment_after() -> None:
     scene = Scene(option=CallOption(inactivity_timeout=10))
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
+        scene.sip.happens(OfferReceived(HOLD))
         scene.sip.happens(OfferReceived(HOLD))
         await scene.pass_seconds(30)
         scene.sip.happens(OfferReceived(OFFER))
@@ -381,14 +332,15 @@ def test_hold_is_no_inactivity_nor_is_the_moment_after() -> None:
 
     scene.play(script)
     assert scene.ending.record == "bySystem"
-    assert scene.sip.done == ["accept", "answer offer 200", "answer offer 200", "hangup"]
-    assert [message.sending for message in scene.plane.told(ConfigureLane)] == [True, False, True]
+    assert scene.sip.done == ["accept", *["answer offer 200"] * 3, "hangup"]
+    assert [hold.on_hold for hold in scene.all(events.Hold)] == [True, False]
+    assert [message.sending for message in scene.plane.told(ConfigureLane)] == [True, False, False, True]
 
 
 def test_an_offer_before_the_answer_is_refused_for_now() -> None:
-    scene = Scene(inbound=False)
+    scene = Scene("outbound")
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.sip.happens(OfferReceived(OFFER))
         await asyncio.sleep(1)
         scene.call.send(Hangup())
@@ -402,11 +354,11 @@ def test_timers_that_ran_out_are_forgotten() -> None:
     scene = Scene()
     counts: list[int] = []
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         for _ in range(3):
             await asyncio.sleep(100)
             scene.plane.table.rx_tick[0] = scene.plane.table.get("tick")
-            counts.append(len(scene.call._timers))
+            counts.append(len(scene.call.timers))
         scene.call.send(Hangup())
 
     scene.play(script)
@@ -418,14 +370,14 @@ def test_timers_that_ran_out_are_forgotten() -> None:
 
 @pytest.fixture
 def voice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(player_module, "load_tts", lambda name: SampleVoice())
+    monkeypatch.setattr(voice_module, "load_tts", lambda name: SampleVoice())
 
 
 @pytest.mark.usefixtures("voice")
 def test_a_track_without_audio_hangs_up_too() -> None:
     scene = Scene(option=CallOption(inactivity_timeout=0, tts=TtsOption(provider="sample")))
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.call.send(Tts(text="", auto_hangup=True))
 
     scene.play(script)
@@ -437,7 +389,7 @@ def test_a_track_without_audio_hangs_up_too() -> None:
 def test_silence_after_a_track_that_waited_for_input(presses: bool, silences: int) -> None:
     scene = Scene(option=CallOption(tts=TtsOption(provider="sample")))
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.call.send(Tts(text="", wait_input_timeout=3))
         await asyncio.sleep(2)
         if presses:
@@ -446,13 +398,13 @@ def test_silence_after_a_track_that_waited_for_input(presses: bool, silences: in
         scene.call.send(Hangup())
 
     scene.play(script)
-    assert scene.dialogue.names().count("silence") == silences
+    assert scene.names().count("silence") == silences
 
 
 def test_a_file_that_is_not_there_is_told() -> None:
     scene = Scene()
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.call.send(Play(url="no/such.wav"))
         await asyncio.sleep(1)
         scene.call.send(Hangup())
@@ -461,37 +413,52 @@ def test_a_file_that_is_not_there_is_told() -> None:
     assert scene.told(events.Error).error == '"no/such.wav": No such file or directory'
 
 
+@pytest.mark.usefixtures("voice")
+def test_a_call_that_ends_ends_its_tracks_first() -> None:
+    async def script(scene: Scene) -> None:
+        scene.call.send(Tts(text="a" * 75, play_id="long"))
+        await asyncio.sleep(1)
+        scene.plane.table.play_read[0] = 320 * 50
+        scene.call.send(Hangup())
+
+    scene = Scene(option=CallOption(tts=TtsOption(provider="sample"))).play(script)
+    assert [(end.play_id, end.duration) for end in scene.all(events.TrackEnd)] == [("long", 1000), (None, 1000)]
+    assert scene.told(events.Interruption).current == 1000
+    assert scene.names()[-4:] == ["interruption", "trackEnd", "trackEnd", "hangup"]
+
+
 # --- recording ------------------------------------------------------------------------------------------
 
 
 def test_a_call_is_recorded_from_answer_to_end() -> None:
-    scene = Scene(recording=RecordingPlan("r.wav", 8000, 100))
-    scene.play(hanging_up(scene))
+    asked = RecorderOption(recorder_file="{id}-r", samplerate=8000, ptime=100)
+    scene = Scene(recording=RecordingPolicy(Path("folder")), option=CallOption(recorder=asked))
+    scene.play(hanging_up)
     sent = [type(message) for message in scene.plane.sent]
     assert sent[-2:] == [StopRecording, CloseLane]
     (start,) = scene.plane.told(StartRecording)
-    assert (start.path, start.rate_hz, start.flush_ms) == ("r.wav", 8000, 100)
+    assert (start.path, start.rate_hz, start.flush_ms) == ("folder/c1-r.wav", 8000, 100)
 
 
 def test_a_recording_that_failed_is_an_error_of_the_call() -> None:
-    scene = Scene(recording=RecordingPlan("r.wav"))
+    scene = Scene()
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         scene.call.on_lane(RecordingClosed(0, 7, 3, "r.wav", 0, "disk full"))
         scene.call.send(Hangup())
 
     scene.play(script)
-    assert scene.call.errors == ["recording r.wav: disk full"]
+    assert scene.call.news.errors == ["recording r.wav: disk full"]
 
 
 def test_an_overflowing_inbox_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call_module, "_INBOX_LIMIT", 5)
     scene = Scene()
 
-    async def script() -> None:
+    async def script(scene: Scene) -> None:
         for _ in range(10):
             scene.call.send(Play(url="x"))
 
     scene.play(script)
     assert scene.ending.status == 500
-    assert scene.dialogue.names()[-1] == "hangup"
+    assert scene.names()[-1] == "hangup"

@@ -9,16 +9,19 @@ from typing import Any, cast
 import pytest
 
 from active_call.call.call import Call
-from active_call.call.manager import CallManager, Lead, ManagerSettings, Refused
-from active_call.core.errors import LocalProtocolError, MediaError
+from active_call.call.manager import CallManager, ManagerSettings, Refused
+from active_call.call.reasons import CLIENT_GONE, KILLED
+from active_call.call.recording import RecordingPolicy
+from active_call.call.services import Announce, CallServices, Lead
+from active_call.core.errors import ActiveCallError, LocalProtocolError, PlaybookError
 from active_call.lanes.messages import CloseLane
 from active_call.media.supervisor import MediaPlane
 from active_call.records.cdr import CallRecord
 from active_call.sip.agent import SipAgent, SipCall
 from active_call.sip.events import Answered, Ended, Rejected
 from active_call.testing.clock import run
-from active_call.wire.commands import Hangup
-from active_call.wire.options import CallOption, RecorderOption
+from active_call.wire.commands import Accept, Hangup, Start
+from active_call.wire.options import CallOption, RecorderOption, SipOption
 from tests.unit.call.fakes import OFFER, LoopClock, NotingDialogue, NotingSip
 from tests.unit.media.fakes import NotingPlane
 
@@ -28,23 +31,34 @@ Script = Callable[["House"], Coroutine[Any, Any, None]]
 class House:
     """A manager with everything around it."""
 
-    def __init__(self, root: Path, **settings: Any) -> None:
+    def __init__(self, root: Path, *, recording: dict[str, Any] | None = None) -> None:
         self.plane, self.agent = NotingPlane(), NotingSip()
         self.dialogue = NotingDialogue()
         self.variables: dict[str, Any] = {}
         self.ended: list[Call] = []
         self.refusal: Exception | None = None
-        self.calls = CallManager(
-            cast("MediaPlane", self.plane),
-            lambda: cast("SipAgent", self.agent),
-            self._route,
-            ManagerSettings(recorder_root=root / "recorders", cdr_root=root / "cdr", **settings),
-            LoopClock(),
+        self.lead: Lead | Announce = Lead(self.dialogue, CallOption())
+        self.asked: list[str] = []
+        """Names of playbooks."""
+        services = CallServices(
+            plane=cast("MediaPlane", self.plane),
+            agent=lambda: cast("SipAgent", self.agent),
+            clock=LoopClock(),
+            find_playbook=self._find_playbook,
+            recording=RecordingPolicy(root / "recorders", **(recording or {})),
         )
+        settings = ManagerSettings(root / "recorders", root / "cdr")
+        self.calls = CallManager(services, self._route, settings)
         self.calls.on_record = lambda call, path: self.ended.append(call)
 
-    def _route(self, caller: str, callee: str, variables: dict[str, Any]) -> Lead:
+    def _route(self, caller: str, callee: str, variables: dict[str, Any]) -> Lead | Announce:
         self.variables = variables
+        if self.refusal is not None:
+            raise self.refusal
+        return self.lead
+
+    def _find_playbook(self, name: str, variables: dict[str, Any]) -> Lead:
+        self.asked.append(name)
         if self.refusal is not None:
             raise self.refusal
         return Lead(self.dialogue, CallOption())
@@ -61,7 +75,7 @@ class House:
             self.variables = dict(variables)
             return Lead(self.dialogue, CallOption())
 
-        return self.calls.dial("sip:bob@b.example", find_lead, call_id=call_id)
+        return self.calls.dial(CallOption(callee="sip:bob@b.example"), find_lead=find_lead, call_id=call_id)
 
 
 def live(root: Path, script: Script, **settings: Any) -> House:
@@ -140,14 +154,12 @@ def test_a_bug_while_a_call_is_taken_gives_its_lane_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def script(house: House) -> None:
-        monkeypatch.setattr(CallManager, "_recording", lambda *anything: 1 // 0)
+        monkeypatch.setattr(CallManager, "_call", lambda *anything, **more: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             house.rings()
-        with pytest.raises(ZeroDivisionError):
-            house.dial()
 
     house = live(tmp_path, script)
-    assert len(house.plane.told(CloseLane)) == 2
+    assert len(house.plane.told(CloseLane)) == 1
 
 
 # --- outbound -------------------------------------------------------------------------------------------
@@ -184,10 +196,12 @@ def test_a_call_id_is_used_once_at_a_time(tmp_path: Path) -> None:
 def test_no_lane_is_an_error(tmp_path: Path) -> None:
     async def script(house: House) -> None:
         house.plane.lanes = [house.plane.lane()] * house.plane.table.capacity
-        with pytest.raises(MediaError):
-            house.dial()
+        house.dial()
+        await house.calls.drain(5)
 
-    live(tmp_path, script)
+    house = live(tmp_path, script)
+    assert house.dialogue.names() == ["error", "hangup"]
+    assert records(tmp_path)[0].hangup_reason == "failed"
 
 
 def test_a_call_that_comes_back_to_us_keeps_its_own_dump(tmp_path: Path) -> None:
@@ -268,19 +282,19 @@ def test_messages_of_no_call_are_not_kept_for_ever(tmp_path: Path) -> None:
 
 
 def test_every_call_is_recorded_if_so_configured(tmp_path: Path) -> None:
-    settings = {
-        "record_every_call": True,
-        "recorder": RecorderOption(recorder_file="day/{id}", samplerate=8000, ptime=0),
-    }
+    option = RecorderOption(recorder_file="day/{id}", samplerate=8000, ptime=0)
 
     async def script(house: House) -> None:
-        house.rings(dialog_id="a/b").happens(Ended("peer", "BYE"))
+        sip = house.rings(dialog_id="a/b")
+        await asyncio.sleep(1)
+        sip.happens(Ended("peer", "BYE"))
         await house.calls.drain(5)
 
-    (call,) = live(tmp_path, script, **settings).ended
-    assert call.recording is not None
-    assert call.recording.path == str(tmp_path / "recorders" / "day" / "a%2Fb.wav")
-    assert (call.recording.rate_hz, call.recording.flush_ms) == (8000, 200)
+    (call,) = live(tmp_path, script, recording={"every_call": True, "option": option}).ended
+    recording = call.effects.recording
+    assert recording is not None
+    assert recording.path == str(tmp_path / "recorders" / "day" / "a%2Fb.wav")
+    assert (recording.rate_hz, recording.flush_ms) == (8000, 200)
 
 
 def test_an_outbound_playbook_is_rendered_with_the_calls_variables(tmp_path: Path) -> None:
@@ -291,3 +305,132 @@ def test_an_outbound_playbook_is_rendered_with_the_calls_variables(tmp_path: Pat
     assert variables["session_id"] == "out-1"
     assert variables["callee"] == "sip:bob@b.example"
     assert variables["caller"].startswith("sip:active-call@")
+
+
+# --- clients --------------------------------------------------------------------------------------------
+
+
+def test_a_client_gets_a_fresh_call(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        named, unnamed = house.calls.open("webSocket", "mine"), house.calls.open("sip")
+        assert house.calls.calls == {"mine": named, unnamed.id: unnamed}
+        assert unnamed.id.startswith("s.")
+        assert named.variables["call_type"] == "websocket"
+        with pytest.raises(LocalProtocolError, match='"mine" already'):
+            house.calls.open("webSocket", "mine")
+        named.end(CLIENT_GONE)
+        await asyncio.sleep(1)
+        assert house.calls.calls == {unnamed.id: unnamed}
+        house.calls.open("webSocket", "quiet", dump=False).end(KILLED)
+
+    live(tmp_path, script)
+    record, _, other = sorted(records(tmp_path), key=lambda record: record.call_type == "sip")
+    assert (record.call_type, record.hangup_reason) == ("webSocket", "bySystem")
+    assert other.call_type == "sip"
+    assert not (tmp_path / "recorders" / "quiet.events.jsonl").exists()
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_client_is_refused_when_no_calls_are_taken(tmp_path: Path, closed: bool) -> None:
+    async def script(house: House) -> None:
+        house.calls.accepting = not closed
+        house.plane.overloaded = not closed
+        with pytest.raises(Refused) as refused:
+            house.calls.open("sip")
+        assert refused.value.status == 503
+        with pytest.raises(Refused):
+            house.dial()
+        assert house.rings().done[0].startswith("reject 503")
+
+    live(tmp_path, script)
+
+
+def test_a_client_takes_the_call_that_was_announced(tmp_path: Path) -> None:
+    bodies: list[dict[str, Any]] = []
+    seen: list[str] = []
+
+    async def tell(body: dict[str, Any]) -> None:
+        bodies.append(body)
+
+    async def script(house: House) -> None:
+        house.lead = Announce(tell)
+        sip = house.rings()
+        await asyncio.sleep(1)
+        assert bodies[0]["dialogId"] == sip.dialog_id
+        with pytest.raises(LocalProtocolError):
+            house.calls.open("webSocket", sip.dialog_id)
+        call = house.calls.open("sip", sip.dialog_id, server_side_track="agent")
+        call.follow(lambda event: seen.append(event.event))
+        with pytest.raises(LocalProtocolError):
+            house.calls.open("sip", sip.dialog_id)
+        await call.submit(Accept())
+        await asyncio.sleep(1)
+        call.end(CLIENT_GONE)
+        await house.calls.drain(5)
+        assert sip.done == ["accept", "hangup"]
+
+    live(tmp_path, script)
+    assert seen == ["incoming", "trackStart", "answer", "trackEnd", "hangup"]
+
+
+def test_a_client_that_leaves_before_it_accepts_declines(tmp_path: Path) -> None:
+    async def tell(body: dict[str, Any]) -> None:
+        await asyncio.sleep(100)
+
+    async def script(house: House) -> None:
+        house.lead = Announce(tell)
+        sip = house.rings()
+        house.calls.open("sip", sip.dialog_id).end(CLIENT_GONE)
+        await house.calls.drain(5)
+        assert sip.done[0] == "reject 603 handler disconnected"
+
+    live(tmp_path, script)
+
+
+def test_a_pending_playbook_leads_the_call_of_its_session(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        session = house.calls.pending_playbooks.add("talk.md")
+        call = house.calls.open("webSocket", session)
+        await call.submit(Start())
+        await asyncio.sleep(1)
+        call.end(CLIENT_GONE)
+
+    house = live(tmp_path, script)
+    assert house.asked == ["talk.md"]
+    assert house.dialogue.names()[-1] == "hangup"
+
+
+def test_a_call_without_a_client_is_led_by_its_playbook(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        option = CallOption(callee="1001", sip=SipOption(realm="pbx.example"), playbook="talk.md", volume=2)
+        call = house.calls.dial(option)
+        await asyncio.sleep(1)
+        assert (call.callee, call.option.volume) == ("sip:1001@pbx.example", 2)
+        house.refusal = PlaybookError("no such playbook")
+        for wrong in (CallOption(callee="sip:x@y", playbook="missing.md"), CallOption(playbook="talk.md")):
+            with pytest.raises(ActiveCallError):
+                house.calls.dial(wrong)
+        assert list(house.calls.calls) == [call.id]
+
+    house = live(tmp_path, script)
+    assert house.dialogue.names() == ["trackStart", "trackEnd", "hangup"]
+
+
+def test_many_clients_come_and_go_and_nothing_stays(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        before = len(asyncio.all_tasks())
+        for number in range(500):
+            call = house.calls.open("webSocket", dump=False)
+            if number % 2:
+                await call.submit(Start())
+                await asyncio.sleep(0.001)
+            call.end(CLIENT_GONE)
+            await house.calls.drain(5)
+            house.plane.lanes.clear()
+        await asyncio.sleep(1)
+        assert len(asyncio.all_tasks()) == before
+        assert (house.calls.calls, house.calls._by_sip_id) == ({}, {})
+
+    house = live(tmp_path, script)
+    assert len(house.plane.told(CloseLane)) == 250
+    assert house.calls.failed == 0

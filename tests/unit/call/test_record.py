@@ -10,12 +10,13 @@ from active_call.call.call import Call
 from active_call.call.leg import MediaPolicy, SipLeg
 from active_call.call.reasons import CRASHED, ending_by_peer
 from active_call.call.record import record_of
+from active_call.call.services import CallServices
 from active_call.lanes.messages import RecordingClosed
+from active_call.media.lane import Lane
 from active_call.media.supervisor import MediaPlane
 from active_call.records.dump import Dump
-from active_call.sip.agent import SipCall
-from active_call.wire.options import CallOption
-from tests.unit.call.fakes import NotingDialogue, NotingSip
+from active_call.sip.agent import SipAgent, SipCall
+from tests.unit.call.fakes import NotingSip
 from tests.unit.media.fakes import NotingPlane
 
 
@@ -30,27 +31,31 @@ class StoppedClock:
 @pytest.fixture
 def call() -> Call:
     sip = NotingSip()
-    leg = SipLeg.open(cast("MediaPlane", NotingPlane()), "192.0.2.1", MediaPolicy())
+    plane = cast("MediaPlane", NotingPlane())
+    leg = SipLeg.open(plane, "192.0.2.1", MediaPolicy())
     leg.negotiate(cast("SipCall", sip))
     return Call(
         "c1",
-        leg,
-        NotingDialogue(),
-        option=CallOption(),
-        inbound=True,
+        CallServices(plane=plane, agent=lambda: cast("SipAgent", sip), clock=StoppedClock()),
+        call_type="sip",
+        dump=Dump.null(),
+        variables={"session_id": "c1"},
+        leg=leg,
         caller=sip.caller,
         callee=sip.callee,
-        variables={"session_id": "c1"},
-        clock=StoppedClock(),
-        dump=Dump.null(),
-        recording=None,
     )
+
+
+@pytest.fixture
+def lane(call: Call) -> Lane:
+    assert call.leg is not None
+    return call.leg.lane
 
 
 def test_a_record_tells_who_when_and_why(call: Call) -> None:
     call.times.answer, call.times.end = 1_700_000_001.0, 1_700_000_009.5
     call.ending = ending_by_peer(inbound=True)
-    call.errors += ["first", "last"]
+    call.news.errors += ["first", "last"]
     record = record_of(call)
     assert (record.caller, record.callee) == ("sip:alice@example.com", "sip:bot@example.com")
     assert record.answer_time is not None
@@ -64,20 +69,20 @@ def test_a_call_without_an_ending_has_crashed(call: Call) -> None:
     assert record_of(call).hangup_detail == CRASHED.detail
 
 
-def test_quality_counts_loss_and_real_delay(call: Call) -> None:
-    counters = replace(call.lane.snapshot(), packets_received=900, lost=100, delay_ms=40, rtt_ms=30.0)
-    call.lane.statistics = counters
+def test_quality_counts_loss_and_real_delay(call: Call, lane: Lane) -> None:
+    counters = replace(lane.snapshot(), packets_received=900, lost=100, delay_ms=40, rtt_ms=30.0)
+    lane.statistics = counters
     media = record_of(call).media
     assert media is not None
     assert media.mos == 3.32
-    call.lane.statistics = replace(counters, jitter_ms=15.0)
+    lane.statistics = replace(counters, jitter_ms=15.0)
     jittery = record_of(call).media
     assert jittery is not None
     assert jittery.mos == media.mos
 
 
-def test_a_line_without_packets_has_no_quality(call: Call) -> None:
-    call.lane.statistics = call.lane.snapshot()
+def test_a_line_without_packets_has_no_quality(call: Call, lane: Lane) -> None:
+    lane.statistics = lane.snapshot()
     media = record_of(call).media
     assert media is not None
     assert (media.mos, media.rtt_ms) == (None, None)

@@ -25,6 +25,10 @@ def test_nothing_given_serves_the_defaults() -> None:
             ["--handler", "default.md"],
             {"handler": ("--handler", {"type": "playbook", "default": "default.md"})},
         ),
+        (
+            ["--handler", "https://example.com/webhook"],
+            {"handler": ("--handler", {"type": "webhook", "url": "https://example.com/webhook"})},
+        ),
         (["--external-ip", "1.2.3.4"], {"external_ip": ("--external-ip", "1.2.3.4")}),
         (["--codecs", "pcmu, pcma,opus"], {"codecs": ("--codecs", ["pcmu", "pcma", "opus"])}),
     ],
@@ -35,6 +39,11 @@ def test_flags_override_keys(flags: list[str], overrides: dict[str, object]) -> 
 
 def test_a_file() -> None:
     assert parse_arguments(["--conf", "active-call.toml"]).conf == Path("active-call.toml")
+
+
+def test_the_demo_takes_no_flags_of_the_gateway() -> None:
+    with pytest.raises(ConfigError, match=r"--http: the demo has its own settings"):
+        parse_arguments(["--http", "127.0.0.1:9000", "demo"])
 
 
 def test_demo() -> None:
@@ -59,7 +68,6 @@ def test_call_takes_a_sip_uri(uri: str) -> None:
         (["--sip", "0.0.0.0:"], "--sip: .* is not an address"),
         (["--sip", ""], "--sip: .* is not an address"),
         (["--handler", "greeting.txt"], "neither a playbook"),
-        (["--handler", "https://example.com/webhook"], "webhook handlers come with the API"),
         (["--call", "1001"], "--call: .* is not a SIP URI"),
         (["--call", "sip:1001@host:0"], "--call: .* is not a SIP URI"),
         (["--call", "sip:1001@host:65536"], "--call: .* is not a SIP URI"),

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--codecs", "pcmu,opsu"], 'active-call: --codecs: "opsu" is not a codec; did you mean opus?'),
         (["--http", "8080"], 'active-call: --http: "8080" is not an address'),
         (["--call", "sip:a@127.0.0.1"], "active-call: --call: needs a playbook to talk with"),
-        (["--handler", "http://example.com/"], "active-call: --handler: webhook handlers come with the API"),
     ],
 )
 def test_what_the_operator_must_correct_exits_with_2(
@@ -42,3 +42,8 @@ def test_a_file_in_the_working_directory_is_not_read_unasked(
     (empty_directory / "active-call.toml").write_text("broken")
     assert main(["--call", "sip:a@127.0.0.1"]) == 2
     assert "broken" not in capsys.readouterr().err
+
+
+def test_the_schema_of_commands_and_events_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert "TtsCommand" in json.loads(capsys.readouterr().out)["$defs"]

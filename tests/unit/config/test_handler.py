@@ -84,6 +84,33 @@ def test_webhook_headers_are_pairs_or_a_table() -> None:
     assert pairs.headers == table.headers == [("X-A", "1")]
 
 
+def test_the_targets_of_a_webhook_are_each_named_once() -> None:
+    handler = WebhookHandler.model_validate(
+        {"type": "webhook", "url": "http://a/", "urls": ["http://b/", "http://a/"]}
+    )
+    assert handler.targets == ("http://a/", "http://b/")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("url", "ftp://h/", "is not a URL"),
+        ("urls", ["http://h/", "h"], "is not a URL"),
+        ("method", "FETCH", "is not a method"),
+        ("headers", [["X A", "1"]], "is not the name of a header"),
+        ("headers", {"X-A": "a\r\nX-B: b"}, "the value of X-A"),
+    ],
+)
+def test_what_a_webhook_can_not_be_told(key: str, value: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        WebhookHandler.model_validate({"type": "webhook", "url": "http://h/", key: value})
+
+
+def test_the_method_of_a_webhook_may_be_lower_case() -> None:
+    handler = WebhookHandler.model_validate({"type": "webhook", "url": "http://h/", "method": "put"})
+    assert handler.method == "PUT"
+
+
 def test_a_webhook_needs_a_target() -> None:
     with pytest.raises(ValidationError, match="needs a url"):
         WebhookHandler.model_validate({"type": "webhook"})

@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from active_call.config import Config
+from active_call.config import Config, WebhookHandler
 from active_call.config.loader import parse_config
 from active_call.config.schema import UA_KEYS
 from active_call.core.errors import ConfigError
+from active_call.outbound import OutboundPolicy
 
 
 def test_defaults() -> None:
@@ -79,15 +80,10 @@ def test_enabled_recording_without_auto_start_waits_to_be_asked() -> None:
     [
         ("tls_port = 5061", "tls_port"),
         ("enable_srtp = true", "enable_srtp"),
-        ("http_gzip = true", "http_gzip"),
-        ('http_access_skip_paths = ["/health"]', "http_access_skip_paths"),
-        ('[[ice_servers]]\nurls = ["stun:stun.example:3478"]', "ice_servers"),
         ('[[register_users]]\nserver = "pbx.example"\nusername = "1001"', "register_users"),
-        ("[ambiance]\nduckLevel = 0.2", "ambiance"),
         ('[[rewrites]]\nmatch = "a"\nrewrite = "b"', "rewrites"),
         ('[[trunk_rules]]\nmatch.from.user = "^1"\nrewrite.to.host = "b.example"', "trunk_rules"),
         ('[callrecord]\ntype = "http"\nurl = "https://cdr.example/"', "callrecord"),
-        ("[outbound]\nallow = []", "outbound"),
         ('[recording]\nformat = "pcmu"', "recording.format"),
         ("[console]\nany = 1", "console"),
     ],
@@ -98,12 +94,68 @@ def test_keys_without_effect_are_reported(text: str, key: str) -> None:
 
 
 def test_a_later_key_at_its_default_is_not_reported() -> None:
-    assert parse_config("enable_srtp = false\nhttp_gzip = false").not_effective() == []
+    assert parse_config("enable_srtp = false\nregister_users = []").not_effective() == []
 
 
-def test_webhook_handlers_come_later() -> None:
-    config = parse_config('[handler]\ntype = "webhook"\nurl = "http://localhost:8090/webhook"\nmethod = "POST"')
-    assert config.not_effective() == ["key handler is not effective yet: webhook handlers come with the API"]
+def test_the_keys_of_the_api_are_effective() -> None:
+    config = parse_config(
+        'http_gzip = true\nhttp_access_skip_paths = ["/health"]\nllmproxy = "http://llm.example/v1"\n'
+        'media_cache_path = "/var/cache/media"\naccept_timeout = "20s"\n'
+        '[[ice_servers]]\nurls = ["stun:stun.example:3478"]\n'
+        "[ambiance]\nduckLevel = 0.2\n[outbound]\nallow_private = false\n"
+        '[handler]\ntype = "webhook"\nurl = "http://localhost:8090/webhook"\nmethod = "POST"'
+    )
+    assert config.not_effective() == []
+    assert isinstance(config.handler, WebhookHandler)
+    assert config.handler.targets == ("http://localhost:8090/webhook",)
+
+
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [("/health", False), ("/health/x", True), ("/metrics", False), ("/metrics/call", False), ("/call", True)],
+)
+def test_paths_that_are_kept_out_of_the_access_log(path: str, logged: bool) -> None:
+    assert parse_config('http_access_skip_paths = ["/health", "/metrics*"]').logs_access(path) is logged
+
+
+def test_ice_servers_as_browsers_get_them() -> None:
+    config = parse_config(
+        '[[ice_servers]]\nurls = ["stun:stun.example:3478"]\n'
+        '[[ice_servers]]\nurls = ["turn:turn.example:3478"]\nusername = "user"\ncredential = "pass"'
+    )
+    assert config.browser_ice_servers == [
+        {"urls": ["stun:stun.example:3478"], "username": None, "credential": None},
+        {"urls": ["turn:turn.example:3478"], "username": "user", "credential": "pass"},
+    ]
+    assert [server["urls"] for server in Config().browser_ice_servers] == [["stun:stun.l.google.com:19302"]]
+
+
+def test_an_ice_server_is_stun_or_turn() -> None:
+    with pytest.raises(ConfigError, match=r":2: ice_servers\[0\]\.urls\[0\]: does not look right"):
+        parse_config('[[ice_servers]]\nurls = ["http://stun.example"]')
+
+
+def test_limits_of_outbound_urls() -> None:
+    policy = parse_config(
+        '[outbound]\nallow_private = false\nallow_hosts = ["*.Example.com", "10.1.0.0/16"]\n'
+        'deny_hosts = ["*"]\nmax_bytes = 1000\ntimeout = "500ms"'
+    ).outbound.policy
+    assert policy == OutboundPolicy(
+        False, ("*.example.com", "10.1.0.0/16"), ("*",), max_bytes=1000, timeout=0.5
+    )
+    assert Config().outbound.policy == OutboundPolicy()
+
+
+@pytest.mark.parametrize("host", ["http://a.example", "a.example:80", "10.0.0.0/40", ""])
+def test_a_host_that_can_match_nothing_is_an_error(host: str) -> None:
+    with pytest.raises(ConfigError, match=r":2: outbound\.deny_hosts\[0\]: .* is not a"):
+        parse_config(f'[outbound]\ndeny_hosts = ["{host}"]')
+
+
+@pytest.mark.parametrize("url", ["ftp://llm.example", "http://", "http://llm.example:99999/", "llm.example"])
+def test_llmproxy_is_a_url(url: str) -> None:
+    with pytest.raises(ConfigError, match=":1: llmproxy: is not a URL; write one like https"):
+        parse_config(f'llmproxy = "{url}"')
 
 
 def test_s3_records_take_all_vendors_and_hide_keys() -> None:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from active_call.lanes.messages import (
+    AdjustLane,
     CloseLane,
     ConfigureLane,
     ConfigureVad,
@@ -12,6 +13,7 @@ from active_call.lanes.messages import (
     Flushed,
     LaneClosed,
     MarkPlayed,
+    OpenExternal,
     OpenLane,
     PlaneEvent,
     PlanePromoted,
@@ -19,6 +21,8 @@ from active_call.lanes.messages import (
     PutMark,
     Quit,
     SendDigits,
+    SetAmbience,
+    SetDenoise,
     SpeechStarted,
     StartRecording,
     StopRecording,
@@ -30,8 +34,12 @@ from active_call.lanes.messages import (
 
 CONTROLS: list[ControlMessage] = [
     OpenLane(1, 2, 3, 4, 5, "c"),
+    OpenExternal(1, 2, "pcm", 24_000),
+    AdjustLane(1, 2, mute_sent=True, gain=0.5),
     ConfigureLane(1, 2, "pcmu", 0, 101, ("127.0.0.1", 4000), None),
     ConfigureVad(1, 2, "silero"),
+    SetDenoise(1, 2, "rnnoise"),
+    SetAmbience(1, 2, "rain.pcm", 0.2, 0.4, 0.02),
     PutMark(1, 2, 3, 4),
     SendDigits(1, 2, "1#"),
     StartRecording(1, 2, "a.wav"),

@@ -1,94 +1,180 @@
-import struct
+"""Names and URLs of sounds, over a network that is a dictionary."""
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+import soundfile
 
+from active_call.core.audio import Pcm
 from active_call.core.errors import MediaError
-from active_call.media.files import read_wav
-
-VALUES = np.array([0, 1_000, -1_000, 32_767, -32_768] * 20, np.int16)
-
-
-def wav(
-    tag: int, bits: int, body: bytes, *, rate: int = 16_000, channels: int = 1, size: int | None = None
-) -> bytes:
-    width = bits // 8 * channels
-    layout = struct.pack("<HHIIHH", tag, channels, rate, rate * width, width, bits)
-    chunks = b"fmt " + struct.pack("<I", len(layout)) + layout
-    chunks += b"LIST" + struct.pack("<I", 3) + b"odd\0"
-    chunks += b"data" + struct.pack("<I", len(body) if size is None else size) + body
-    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+from active_call.media.cache import MediaCache
+from active_call.media.files import MediaSource
+from active_call.outbound import FetchError, Origin
 
 
-def test_16_bit() -> None:
-    assert np.array_equal(read_wav(wav(1, 16, VALUES.tobytes())), VALUES)
+def sound(format: str = "WAV", seconds: float = 2.0) -> bytes:
+    """A file of noise."""
+    samples = np.random.default_rng(1).uniform(-0.5, 0.5, round(16_000 * seconds))
+    file = io.BytesIO()
+    soundfile.write(file, samples, 16_000, format=format)
+    return file.getvalue()
 
 
-def test_8_bit_is_unsigned() -> None:
-    assert read_wav(wav(1, 8, bytes([128, 255, 0]))).tolist() == [0, 32_512, -32_768]
+class Network:
+    """Serves bodies in pieces; notes what was fetched, and how much of it."""
+
+    def __init__(self, **bodies: bytes) -> None:
+        self.bodies = {f"http://media.example/{name}": body for name, body in bodies.items()}
+        self.fetched: list[tuple[str, Origin]] = []
+        self.pieces = 0
+        self.breaks_off = False
+
+    async def fetch(self, url: str, origin: Origin, *, limit_bytes: int | None = None) -> AsyncIterator[bytes]:
+        self.fetched.append((url, origin))
+        if url not in self.bodies:
+            raise FetchError(f"{url} answered 404", 404)
+        body = self.bodies[url]
+        for at in range(0, len(body), 7_777):
+            self.pieces += 1
+            yield body[at : at + 7_777]
+            if self.breaks_off:
+                raise FetchError(f"{url} broke off")
 
 
-def test_24_bit() -> None:
-    body = b"".join((int(value) << 8).to_bytes(3, "little", signed=True) for value in VALUES)
-    assert np.array_equal(read_wav(wav(1, 24, body)), VALUES)
+async def read(source: MediaSource, name: str, origin: Origin = Origin.CLIENT) -> Pcm:
+    pieces = [pcm async for pcm in source.open(name, origin)]
+    return np.concatenate(pieces)
 
 
-def test_32_bit() -> None:
-    assert np.array_equal(read_wav(wav(1, 32, (VALUES.astype("<i4") << 16).tobytes())), VALUES)
+def source(tmp_path: Path, network: Network) -> MediaSource:
+    return MediaSource(tmp_path / "media", cache=MediaCache(tmp_path / "cache"), outbound=network)
 
 
-def test_float() -> None:
-    values = np.array([0, 0.5, -1.0, 7.0, np.nan], "<f4")
-    assert read_wav(wav(3, 32, values.tobytes())).tolist() == [0, 16_384, -32_768, 32_767, 0]
+@pytest.mark.parametrize("format", ["WAV", "MP3", "OGG", "FLAC"])
+def test_a_url_is_fetched_once(tmp_path: Path, format: str) -> None:
+    network = Network(a=sound(format))
+    media = source(tmp_path, network)
+    first, second = (asyncio.run(read(media, "http://media.example/a")) for _ in range(2))
+    assert len(first) == pytest.approx(32_000, abs=2_000)
+    assert np.array_equal(first, second)
+    assert len(network.fetched) == 1
 
 
-def test_mu_law() -> None:
-    assert read_wav(wav(7, 8, bytes([0xFF, 0x7F, 0x80, 0x00]))).tolist() == [0, 0, 32_124, -32_124]
+def test_what_an_operator_may_fetch_is_not_there_for_a_caller(tmp_path: Path) -> None:
+    network = Network(a=sound())
+    media = source(tmp_path, network)
+    for origin in (Origin.OPERATOR, Origin.CALL, Origin.CALL):
+        asyncio.run(read(media, "http://media.example/a", origin))
+    assert [origin for _, origin in network.fetched] == [Origin.OPERATOR, Origin.CALL]
 
 
-def test_a_law() -> None:
-    assert read_wav(wav(6, 8, bytes([0xD5, 0x55, 0xAA, 0x2A]))).tolist() == [8, -8, 32_256, -32_256]
+def test_wav_is_decoded_while_it_comes(tmp_path: Path) -> None:
+    network = Network(a=sound(seconds=10))
+
+    async def first() -> int:
+        pieces = cast(
+            "AsyncGenerator[Pcm]", source(tmp_path, network).open("http://media.example/a", Origin.CLIENT)
+        )
+        samples = len(await anext(pieces))
+        await pieces.aclose()
+        return samples
+
+    assert asyncio.run(first()) > 3_000
+    assert network.pieces == 1
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_extensible_names_its_format_inside() -> None:
-    layout = struct.pack("<HHIIHHHHIH", 0xFFFE, 1, 16_000, 32_000, 2, 16, 22, 16, 4, 1) + bytes(14)
-    chunks = b"fmt " + struct.pack("<I", len(layout)) + layout + b"data" + struct.pack("<I", 4) + b"\1\0\2\0"
-    assert read_wav(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks).tolist() == [1, 2]
+def test_a_failure_is_never_cached(tmp_path: Path) -> None:
+    network = Network(page=b"<html>sorry</html>", empty=b"", a=sound())
+    media = source(tmp_path, network)
+    with pytest.raises(FetchError, match="404"):
+        asyncio.run(read(media, "http://media.example/none"))
+    for name, text in (("page", "not an audio file"), ("empty", "the file is empty")):
+        with pytest.raises(MediaError, match=f'^"http://media.example/{name}": {text}'):
+            asyncio.run(read(media, f"http://media.example/{name}"))
+    network.breaks_off = True
+    with pytest.raises(FetchError, match="broke off"):
+        asyncio.run(read(media, "http://media.example/a"))
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_stereo_is_averaged() -> None:
-    body = np.array([100, 300, -5, -15], np.int16).tobytes()
-    assert read_wav(wav(1, 16, body, channels=2)).tolist() == [200, -10]
+def test_secrets_of_urls_stay_out_of_errors(tmp_path: Path) -> None:
+    network = Network()
+    network.bodies["http://media.example/a?token=hush"] = b"no audio"
+    with pytest.raises(MediaError) as refusal:
+        asyncio.run(read(source(tmp_path, network), "http://media.example/a?token=hush"))
+    assert "hush" not in str(refusal.value)
 
 
-def test_other_rates_are_converted() -> None:
-    assert len(read_wav(wav(1, 16, bytes(2 * 8_000), rate=8_000))) == 16_000
-
-
-@pytest.mark.parametrize("size", [0, 0xFFFF_FFFF, 1_000_000])
-def test_open_or_wrong_sizes_read_to_the_end(size: int) -> None:
-    assert np.array_equal(read_wav(wav(1, 16, VALUES.tobytes(), size=size)), VALUES)
-
-
-def test_half_a_sample_at_the_end_is_left_out() -> None:
-    assert read_wav(wav(1, 16, b"\1\0\2\0\3")).tolist() == [1, 2]
+def test_without_a_cache_urls_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="name a file"):
+        asyncio.run(read(MediaSource(tmp_path), "http://media.example/a"))
 
 
 @pytest.mark.parametrize(
-    ("data", "text"),
-    [
-        (b"ID3\x03 some mp3", "not a WAV file"),
-        (b"", "not a WAV file"),
-        (b"RIFF\x20\0\0\0WAVEfmt \x02\0\0\0\1\0data\0\0\0\0", "broken fmt chunk"),
-        (wav(1, 16, b"")[:12], "without its fmt chunk"),
-        (wav(1, 16, b"")[:48], "without its data chunk"),
-        (wav(0x11, 4, bytes(8)), "IMA ADPCM"),
-        (wav(1, 12, bytes(8)), "12 bits"),
-        (wav(1, 16, bytes(12), channels=6), "6 channels"),
-        (wav(1, 16, bytes(12), rate=3), "3 Hz"),
-    ],
+    "name", ["a.wav", "/a.wav", "sub/../a.wav", "..\\a.wav", "../a.wav", "/etc/a.wav", " ", "a\0"]
 )
-def test_anything_else_is_refused_with_what_is_supported(data: bytes, text: str) -> None:
-    with pytest.raises(MediaError, match=text) as refusal:
-        read_wav(data)
-    assert "supported" in str(refusal.value)
+def test_clients_stay_below_the_root(tmp_path: Path, name: str) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    (media / "a.wav").write_bytes(sound())
+    (tmp_path / "a.wav").write_bytes(sound())
+    work = read(MediaSource(media), name)
+    if name in ("a.wav", "/a.wav"):
+        assert len(asyncio.run(work)) == 32_000
+        return
+    with pytest.raises(MediaError):
+        asyncio.run(work)
+
+
+def test_the_roots_own_name_may_stand_before_a_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config/media").mkdir(parents=True)
+    Path("config/media/a.wav").write_bytes(sound())
+    for name in ("a.wav", "./a.wav", "config/media/a.wav", "./config/media/a.wav"):
+        assert len(asyncio.run(read(MediaSource(), name))) == 32_000
+
+
+def test_operators_are_free_and_models_stay_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    (work / "menu.wav").write_bytes(sound())
+    (tmp_path / "a.wav").write_bytes(sound())
+    media = MediaSource()
+    assert len(asyncio.run(read(media, str(tmp_path / "a.wav"), Origin.OPERATOR))) == 32_000
+    assert len(asyncio.run(read(media, "menu.wav", Origin.CALL))) == 32_000
+    for name in (str(tmp_path / "a.wav"), "../a.wav"):
+        with pytest.raises(MediaError):
+            asyncio.run(read(media, name, Origin.CALL))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match='^"none.wav": No such file or directory$'):
+        asyncio.run(read(MediaSource(tmp_path), "none.wav"))
+
+
+def test_a_sound_file_is_decoded_once_and_again_when_it_changed(tmp_path: Path) -> None:
+    media = source(tmp_path, Network())
+    original = tmp_path / "office.ogg"
+    original.write_bytes(sound("OGG"))
+    raw = asyncio.run(media.sound_file(str(original), Origin.OPERATOR))
+    assert raw.stat().st_size == 64_000
+    assert asyncio.run(media.sound_file(str(original), Origin.OPERATOR)) == raw
+    original.write_bytes(sound("OGG", seconds=1))
+    assert asyncio.run(media.sound_file(str(original), Origin.OPERATOR)) != raw
+
+
+def test_a_sound_file_that_is_no_sound_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"no")
+    media = source(tmp_path, Network())
+    with pytest.raises(MediaError, match="not an audio file"):
+        asyncio.run(media.sound_file(str(tmp_path / "a.wav"), Origin.OPERATOR))
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -3,17 +3,24 @@
 import asyncio
 
 import numpy as np
+import pytest
 
+from active_call.core.audio import Pcm
+from active_call.core.errors import MediaError
 from active_call.lanes.messages import (
+    AdjustLane,
     DigitReceived,
     Flushed,
     LaneEvent,
     MarkPlayed,
     PutMark,
+    SetAmbience,
+    SetDenoise,
     SpeechEnded,
     SpeechStarted,
 )
 from active_call.lanes.table import PLAYBACK_HIGH_WATER
+from active_call.media import lane as lane_module
 from active_call.media.lane import Lane
 from tests.unit.media.fakes import NotingPlane
 
@@ -136,3 +143,135 @@ def test_a_fresh_lane_knows_nothing_of_the_one_that_had_its_row() -> None:
     table.opened_tick[1], table.position[1], table.rx_tick[1] = 5001, 320, -1
     lane.drain()
     assert got == [0]
+
+
+def test_noise_reduction_and_background_are_told_to_a_new_process_too() -> None:
+    plane = NotingPlane()
+    lane = plane.lane()
+    lane.denoise("webrtc")
+    lane.ambience("rain.pcm", duck=0.1, normal=0.4, step=0.02)
+    expected = [SetDenoise(1, 7, "webrtc"), SetAmbience(1, 7, "rain.pcm", 0.1, 0.4, 0.02)]
+    assert plane.sent == expected
+    assert [message for message in lane.replay() if message in expected] == expected
+    lane.close()
+    lane.denoise(None)
+    lane.ambience(None, duck=0.1, normal=0.4, step=0.02)
+    assert plane.told(SetDenoise) + plane.told(SetAmbience) == expected
+
+
+def test_rnnoise_that_is_not_installed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = NotingPlane()
+    lane = plane.lane()
+    lane.denoise("webrtc")
+    monkeypatch.setattr(lane_module, "find_spec", lambda name: None)
+    with pytest.raises(MediaError, match="pip install"):
+        lane.denoise("rnnoise")
+    assert plane.told(SetDenoise) == [SetDenoise(1, 7, "webrtc")]
+
+
+def test_what_is_muted_paused_or_louder_is_told_whole_and_only_when_it_changes() -> None:
+    plane = NotingPlane()
+    lane = plane.lane()
+    lane.mute(received=True)
+    lane.mute(sent=True)
+    lane.mute()
+    lane.pause()
+    lane.set_volume(7)
+    lane.mute(received=False)
+    lane.resume()
+    lane.resume()
+    assert plane.told(AdjustLane) == [
+        AdjustLane(1, 7, True),
+        AdjustLane(1, 7, True, True),
+        AdjustLane(1, 7, True, True, True),
+        AdjustLane(1, 7, True, True, True, 2.0),
+        AdjustLane(1, 7, False, True, True, 2.0),
+        AdjustLane(1, 7, False, True, False, 2.0),
+    ]
+    assert plane.told(AdjustLane)[-1] in lane.replay()
+
+
+def test_a_closed_lane_changes_nothing_any_more() -> None:
+    plane = NotingPlane()
+    lane = plane.external_lane()
+    lane.close()
+    lane.pause()
+    lane.feed(bytes(640))
+    assert plane.told(AdjustLane) == []
+    assert plane.table.external_write[1] == 0
+
+
+def test_external_audio_goes_to_the_ring_and_comes_to_the_consumer() -> None:
+    plane, got = NotingPlane(), list[bytes]()
+    lane = plane.external_lane("pcmu", 8000)
+    lane.on_audio = got.append
+    lane.feed(b"abc")
+    lane.feed(b"de")
+    assert plane.table.external_in[1, :5].tobytes() == b"abcde"
+    plane.table.external_out[1, :320] = 5
+    plane.table.external_sent[1] = 2
+    lane.attend()
+    lane.attend()
+    assert got == [b"\x05" * 160] * 2
+    assert (lane.port, lane.ssrc) == (0, 0)
+
+
+def test_only_external_lanes_can_be_fed() -> None:
+    with pytest.raises(MediaError, match="RTP"):
+        NotingPlane().lane().feed(b"x")
+
+
+def test_external_statistics_count_what_was_dropped_and_missed() -> None:
+    plane = NotingPlane()
+    lane = plane.external_lane()
+    plane.table.external_dropped[1], plane.table.external_sent[1] = 3, 30
+    lane.attend()
+    statistics = lane.snapshot()
+    assert (statistics.dropped, statistics.missed) == (3, 6)
+
+
+def test_both_tracks_are_tapped_in_order_and_from_when_they_are_there() -> None:
+    plane = NotingPlane()
+    lane, table = plane.lane(), plane.table
+    got: list[tuple[int, int, int]] = []
+
+    def note(track: int, pcm: Pcm, position: int) -> None:
+        got.append((track, int(pcm[0]), position))
+        assert len(pcm) == 320
+
+    table.position[1] = 640
+    table.received[1], table.sent[1] = 1, 2
+    lane.tap(note)
+    assert plane.attended == {lane}
+    assert plane.told(AdjustLane) == [AdjustLane(1, 7, tapped=True)]
+    table.sent_from[1], table.position[1] = 960, 1280
+    lane.attend()
+    lane.attend()
+    assert got == [(0, 1, 640), (0, 1, 960), (1, 2, 960)]
+    lane.tap(None)
+    table.position[1] = 1600
+    lane.attend()
+    assert len(got) == 3
+    assert plane.attended == set()
+
+
+def test_a_lane_can_be_tapped_more_than_once() -> None:
+    plane = NotingPlane()
+    lane, first, second = plane.lane(), list[int](), list[int]()
+    lane.tap(lambda track, pcm, position: first.append(position))
+    plane.table.position[1] = 320
+    lane.attend()
+    lane.tap(lambda track, pcm, position: second.append(position))
+    plane.table.position[1] = 640
+    lane.attend()
+    assert (first, second) == ([0, 320], [320])
+
+
+def test_a_tap_that_was_not_attended_for_long_goes_on_with_what_the_rings_still_have() -> None:
+    plane, got = NotingPlane(), list[int]()
+    lane, table = plane.lane(), plane.table
+    lane.tap(lambda track, pcm, position: got.append(position))
+    table.position[1] = 10 * 32_768
+    lane.attend()
+    assert got == list(range(got[0], 10 * 32_768, 320))
+    assert 10 * 32_768 - got[0] == 101 * 320

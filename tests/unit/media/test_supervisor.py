@@ -1,12 +1,14 @@
 """What the supervisor makes of what media processes say, without processes. See tests/e2e for the rest."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from typing import cast
 
 import pytest
 
 from active_call.core.audio import Pcm
+from active_call.core.errors import MediaError
 from active_call.lanes.messages import DigitReceived, LaneClosed, LaneEvent, PlaneEvent, RecordingClosed
 from active_call.media.lane import Lane
 from active_call.media.ports import PortRange
@@ -86,6 +88,40 @@ def test_a_consumer_that_fails_does_not_starve_the_others(plane: MediaPlane) -> 
 
     asyncio.run(main())
     assert got == [640]
+
+
+def test_an_external_lane_has_no_sockets_and_is_attended_until_it_is_closed(plane: MediaPlane) -> None:
+    plane.table.external_write[0] = plane.table.external_sent[0] = 99  # another lane's
+    lane = plane.open_external_lane("pcm", 24_000)
+    assert lane.sockets is None
+    assert (plane.table.external_write[0], plane.table.external_sent[0]) == (0, 0)
+    assert list(plane._attended.values()) == [lane]
+    lane.close()
+    assert plane._attended == {}
+    says(plane, closed(lane))
+    assert plane.lanes == {}
+
+
+def test_external_lanes_of_other_codecs_or_beyond_the_rows_are_refused(plane: MediaPlane) -> None:
+    with pytest.raises(MediaError, match="11025: pcm has 8000"):
+        plane.open_external_lane("pcm", 11_025)
+    for _ in range(4):
+        plane.open_external_lane("pcmu", 8000)
+    with pytest.raises(MediaError, match="all 4 lanes"):
+        plane.open_external_lane("pcmu", 8000)
+
+
+def test_every_tick_that_is_told_hands_audio_over_and_a_fault_stays_with_its_lane(plane: MediaPlane) -> None:
+    got: list[bytes] = []
+    bad, good = (plane.open_external_lane("pcmu", 8000) for _ in range(2))
+    bad.on_audio, good.on_audio = fail, got.append
+    for sent in (1, 3):
+        plane.table.external_sent[:2] = sent
+        os.eventfd_write(plane._wake, 1)
+        plane._attend()
+    plane._attend()  # nothing was told
+    assert len(got) == 3
+    assert list(plane._attended.values()) == [good]
 
 
 def test_closing_twice_is_harmless(plane: MediaPlane) -> None:

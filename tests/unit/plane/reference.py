@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from active_call.core.audio import Pcm
 from active_call.dsp.g711 import G711, SILENCE
+from active_call.lanes.messages import AdjustLane
 
 _LEVELS = (1.0, 0.6, 0.25, 0.0)
 _DELAY = 2
@@ -23,6 +24,7 @@ class ReferenceLane:
 
     def __init__(self, law: int) -> None:
         self.law = law
+        self.adjusted = AdjustLane(0, 0)
         self._taps = _taps()
         self._queue: list[int] = []
         self._fade: tuple[int, int] | None = None  # samples done, length
@@ -48,16 +50,24 @@ class ReferenceLane:
 
     def tick(self) -> tuple[Pcm, NDArray[np.uint8], Pcm]:
         """Samples played, codes sent, samples heard."""
-        played = self._next_played()
+        played = self._shaped(self._next_played())
         heard = self._next_heard()
+        if self.adjusted.mute_received:
+            heard = np.zeros(320, np.int16)
         self._tick += 1
         return played, self._encode(played), heard
+
+    def _shaped(self, played: Pcm) -> Pcm:
+        gain = 0.0 if self.adjusted.mute_sent else self.adjusted.gain
+        return np.array([max(-32_768, min(32_767, round(gain * int(value)))) for value in played], np.int16)
 
     def _next_played(self) -> Pcm:
         out = [0] * 320
         if self._flush is not None and self._fade is None:
-            self._fade = (0, min(self._flush, self._dropped))
+            self._fade = (0, 0 if self.adjusted.paused else min(self._flush, self._dropped))
         self._flush = None
+        if self._fade is None and self.adjusted.paused:
+            return np.array(out, np.int16)
         if self._fade is None:
             part = self._queue[:320]
             out[: len(part)] = part
@@ -99,16 +109,51 @@ class ReferenceLane:
                 .tolist()
             )
             self._last, self._missing = narrow, 0
-        elif self._missing < len(_LEVELS) - 1:
-            self._missing += 1
-            start, end = _LEVELS[self._missing - 1], _LEVELS[self._missing]
-            last = self._last if self._missing % 2 == 0 else self._last[::-1]
-            narrow = [int(last[i] * (start + (end - start) * i / 159)) for i in range(160)]
         else:
-            narrow = [0] * 160
+            narrow = self._concealed() or [0] * 160
         line = self._heard + narrow
         self._heard = line[-23:]
         out16 = []
         for i in range(160):
             out16 += [line[i + 11], sum(line[i + k] * self._taps[k] for k in range(24))]
         return np.clip(np.rint(out16), -32_768, 32_767).astype(np.int16)
+
+    def _concealed(self) -> list[int]:
+        """The last frame once more, back and forth and quieter; nothing before the first."""
+        if self._missing >= len(_LEVELS) - 1:
+            return [0] * len(self._last)
+        self._missing += 1
+        start, end = _LEVELS[self._missing - 1], _LEVELS[self._missing]
+        last = self._last if self._missing % 2 == 0 else self._last[::-1]
+        return [int(value * (start + (end - start) * i / (len(last) - 1))) for i, value in enumerate(last)]
+
+
+class ReferenceExternal(ReferenceLane):
+    """The same for an external lane of 16 kHz PCM that hears nothing quiet, so that no frame is spared."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._frames: list[list[int]] = []
+        self._chunk = 0
+        self._flowing = False
+        self._waited = 0
+        self._fresh = True
+
+    def feed(self, samples: Pcm) -> None:
+        self._frames += samples.reshape(-1, 320).tolist()
+        self._chunk = len(samples) // 320
+        self._waited = 0
+
+    def _next_heard(self) -> Pcm:
+        frames = self._frames
+        most = max(2, self._chunk) if self._fresh else max(10, self._chunk + 8)
+        if len(frames) > most:
+            del frames[: len(frames) - max(2, self._chunk)]
+            self._fresh = False
+        self._waited += 1
+        self._flowing = bool(frames) and (self._flowing or len(frames) > self._chunk or self._waited > 1)
+        if self._flowing:
+            self._fresh, self._missing = False, 0
+            self._last = frames.pop(0)
+            return np.array(self._last, np.int16)
+        return np.array(self._concealed() or [0] * 320, np.int16)

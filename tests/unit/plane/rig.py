@@ -1,6 +1,7 @@
 """A MediaTick without sockets: packets are queued, ticks are run one by one."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -8,9 +9,12 @@ from numpy.typing import NDArray
 
 from active_call.core.audio import Pcm
 from active_call.dsp.rtp import packet
+from active_call.lanes.external import IN_FRAMES, OUT_FRAMES, ExternalCodec, frame_bytes
 from active_call.lanes.messages import (
+    AdjustLane,
     ConfigureLane,
     ConfigureVad,
+    OpenExternal,
     OpenLane,
     PlaneEvent,
     RecordingClosed,
@@ -32,6 +36,7 @@ class FakeVad:
 
     def __init__(self) -> None:
         self.fed: list[tuple[list[int], list[int], int]] = []
+        self.heard: Callable[[Pcm], None] | None = None
 
     def configure(self, row: int, message: ConfigureVad, position: int) -> None:
         pass
@@ -42,6 +47,8 @@ class FakeVad:
     def feed(self, rows: NDArray[np.int64], audio: Pcm, positions: NDArray[np.int64], tick: int) -> None:
         assert audio.shape == (len(rows), 160)
         self.fed.append((rows.tolist(), positions.tolist(), tick))
+        if self.heard:
+            self.heard(audio.copy())
 
     def collect(self, tick: int) -> list[SpeechStarted | SpeechEnded]:
         return []
@@ -80,6 +87,7 @@ class Rig:
         self.waiting: dict[int, deque[tuple[bytes, Address | None]]] = {}
         self.events: list[PlaneEvent] = []
         self.orders: list[Order] = []
+        self.frame_bytes: dict[int, int] = {}
 
     def open(self, row: int = 0, **settings: object) -> None:
         """A fresh lane, configured, and connected to REMOTE unless latching is tried out."""
@@ -93,12 +101,48 @@ class Rig:
         generation = int(self.table.generation[row])
         self.media.apply(OpenLane(row, generation, 500 + row, 65_530, 2**32 - 800, "cname"))
         self.configure(row, **settings)
+        self.media.apply(AdjustLane(row, generation, tapped=True))  # so that `sent` tells
+
+    def open_external(self, row: int = 0, codec: ExternalCodec = "pcm", rate_hz: int = 16_000) -> None:
+        """A fresh lane without sockets."""
+        table = self.table
+        table.opened_tick[row] = -1
+        table.play_write[row] = table.play_read[row] = table.play_flush[row] = 0
+        table.external_write[row] = table.external_chunk[row] = table.external_sent[row] = 0
+        table.generation[row] += 1
+        self.tell_external(row, codec, rate_hz)
+
+    def tell_external(self, row: int = 0, codec: ExternalCodec = "pcm", rate_hz: int = 16_000) -> None:
+        """What the control plane says (again) about an open external lane."""
+        generation = int(self.table.generation[row])
+        self.media.apply(OpenExternal(row, generation, codec, rate_hz))
+        self.media.apply(AdjustLane(row, generation, tapped=True))
+        self.frame_bytes[row] = frame_bytes(codec, rate_hz)
+
+    def feed(self, data: bytes, row: int = 0, *, early_ms: float = 10.0) -> None:
+        """What the peer of an external lane sends at once, so long before the next tick."""
+        size, written = self.frame_bytes[row] * IN_FRAMES, int(self.table.external_write[row])
+        places = np.arange(written, written + len(data)) % size
+        self.table.external_in[row, places] = np.frombuffer(data, np.uint8)
+        self.table.external_chunk[row] = len(data)
+        self.table.external_ns[row] = self.table.tick_ns(self.media.next_tick) - int(early_ms * 1e6)
+        self.table.external_write[row] = written + len(data)
+
+    def delivered(self, row: int = 0) -> bytes:
+        """The last frame for the peer of an external lane."""
+        size, number = self.frame_bytes[row], int(self.table.external_sent[row]) - 1
+        start = number % OUT_FRAMES * size
+        return self.table.external_out[row, start : start + size].tobytes()
 
     def configure(self, row: int = 0, **settings: object) -> None:
         fields: dict[str, object] = {"codec": "pcmu", "payload_type": 0, "dtmf_payload_type": 101}
         fields |= {"remote": REMOTE, "remote_rtcp": None, "latching": False} | settings
         generation = int(self.table.generation[row])
         self.media.apply(ConfigureLane(row, generation, **fields))  # type: ignore[arg-type]
+
+    def watch(self, row: int = 0) -> None:
+        """Ask for detection of speech."""
+        self.media.apply(ConfigureVad(row, int(self.table.generation[row]), "energy"))
 
     def arrive(self, data: bytes, row: int = 0, source: Address | None = None) -> None:
         self.waiting.setdefault(row, deque()).append((data, source))
@@ -133,6 +177,7 @@ class Rig:
         media.commit()
         out = media.transmission
         sent = {row: bytes(out.views.get(row) or out.packets.views[row]) for row in out.rows}
+        media.deliver()
         media.finish()
         self.orders += media.take_orders()
         self.events += media.take_events()

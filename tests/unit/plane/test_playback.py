@@ -1,6 +1,7 @@
 import numpy as np
 
 from active_call.lanes.messages import (
+    AdjustLane,
     Flushed,
     MarkPlayed,
     PutMark,
@@ -72,3 +73,46 @@ def test_flushed_marks_are_never_told() -> None:
     rig.media.apply(PutMark(0, 1, 3, 3200))
     rig.ticks(2)
     assert [event.mark for event in rig.told(MarkPlayed)] == [1]
+
+
+def test_paused_playback_stands_still_and_its_marks_wait() -> None:
+    rig, audio = Rig(), tone(4)
+    rig.open()
+    rig.play(audio)
+    rig.media.apply(PutMark(0, 1, 1, 2 * 320))
+    rig.tick()
+    rig.media.apply(AdjustLane(0, 1, paused=True, tapped=True))
+    rig.ticks(5)
+    assert not rig.sent(5).any()
+    assert rig.told(MarkPlayed) == []
+    rig.media.apply(AdjustLane(0, 1, tapped=True))
+    rig.ticks(3)
+    assert np.array_equal(rig.sent(3), audio[320:])
+    assert [event.tick for event in rig.told(MarkPlayed)] == [6]
+
+
+def test_a_flush_works_while_paused_and_nothing_is_heard_of_it() -> None:
+    rig = Rig()
+    rig.open()
+    rig.play(np.tile(LOUD, 20))
+    rig.tick()
+    rig.media.apply(AdjustLane(0, 1, paused=True, tapped=True))
+    rig.tick()
+    rig.flush(320)
+    rig.tick()
+    assert not rig.sent(2).any()
+    assert rig.told(Flushed) == [Flushed(0, 1, 2, 320, 6400)]
+    assert rig.table.play_read[0] == 6400
+
+
+def test_a_fade_that_has_begun_ends_while_paused() -> None:
+    rig = Rig()
+    rig.open()
+    rig.play(np.tile(LOUD, 20))
+    rig.tick()
+    rig.flush(640)
+    rig.tick()
+    rig.media.apply(AdjustLane(0, 1, paused=True, tapped=True))
+    rig.tick()
+    assert rig.sent(1)[0] > 0
+    assert rig.table.play_read[0] == 6400

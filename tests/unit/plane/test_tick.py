@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 
+from active_call.core.audio import Pcm
 from active_call.dsp.g711 import A_LAW, MU_LAW
 from active_call.dsp.rtcp import Bye, SenderReport, build_report, parse
 from active_call.dsp.rtp import packet
 from active_call.lanes.messages import (
+    AdjustLane,
     CloseLane,
+    DigitReceived,
     LaneClosed,
     MarkPlayed,
     PutMark,
@@ -15,7 +18,7 @@ from active_call.lanes.messages import (
     StopRecording,
 )
 from active_call.plane.tick import Drop, SendRtcp
-from tests.unit.plane.reference import ReferenceLane
+from tests.unit.plane.reference import ReferenceExternal, ReferenceLane
 from tests.unit.plane.rig import REMOTE, Rig, numbers, speech, tone
 
 
@@ -64,6 +67,51 @@ def test_recording_starts_and_stops_at_the_lane_position() -> None:
     rig.ticks(3)
     rig.media.apply(StopRecording(0, 1))
     assert rig.recorder.calls == [("start", 0, 640), ("stop", 0, 1600)]
+
+
+def test_the_sent_ring_is_written_only_for_those_who_read_it() -> None:
+    rig = Rig()
+    rig.open()
+    rig.media.apply(AdjustLane(0, 1))
+    rig.play(tone(6))
+    rig.ticks(2)
+    assert not rig.sent(2).any()
+    assert rig.table.sent_from[0] == -1
+    rig.media.apply(StartRecording(0, 1, "a.wav"))
+    rig.ticks(2)
+    assert rig.table.sent_from[0] == 640
+    rig.media.apply(AdjustLane(0, 1, tapped=True))
+    rig.media.apply(StopRecording(0, 1))
+    rig.ticks(2)
+    assert rig.table.sent_from[0] == 640
+    assert np.array_equal(rig.sent(4), tone(6)[640:1920])
+    rig.media.apply(AdjustLane(0, 1))
+    rig.tick()
+    assert rig.table.sent_from[0] == -1
+
+
+def test_muting_lasts_until_it_is_lifted_and_ends_with_the_lane() -> None:
+    rig = Rig()
+    rig.open()
+    rig.media.apply(AdjustLane(0, 1, mute_received=True, mute_sent=True, paused=True, gain=0.5, tapped=True))
+    rig.media.apply(CloseLane(0, 1))
+    rig.open()
+    rig.play(tone(2))
+    rig.say(0, speech(0))
+    rig.ticks(2)
+    rig.say(1, speech(1))
+    rig.tick()
+    assert np.array_equal(rig.sent(3)[:640], tone(2))
+    assert rig.heard(1).any()
+
+
+def test_keys_are_told_while_the_caller_is_muted() -> None:
+    rig = Rig()
+    rig.open()
+    rig.media.apply(AdjustLane(0, 1, mute_received=True))
+    rig.arrive(packet(101, 1, 800, 9, bytes((7, 10, 0, 160))))
+    rig.tick()
+    assert [event.digit for event in rig.told(DigitReceived)] == ["7"]
 
 
 def test_each_lane_reports_every_five_seconds() -> None:
@@ -149,22 +197,35 @@ def test_the_successor_tells_the_close_again() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_tick_does_what_the_plain_reference_does(seed: int) -> None:
     random = np.random.default_rng(seed)
-    rig, lanes = Rig(), 12
-    references = []
-    for row in range(lanes):
+    rig, telephones, others = Rig(), 12, 5
+    references: list[ReferenceLane] = []
+    for row in range(telephones):
         law = int(random.integers(2))
         rig.open(row, codec=("pcmu", "pcma")[law], payload_type=(0, 8)[law])
         references.append(ReferenceLane((MU_LAW, A_LAW)[law]))
+    for row in range(telephones, telephones + others):
+        rig.open_external(row)
+        references.append(ReferenceExternal())
     for tick in range(60):
         for row, reference in enumerate(references):
             if random.random() < 0.8:
-                samples = random.integers(-20_000, 20_000, int(random.integers(1, 700))).astype(np.int16)
+                samples = noise(random, int(random.integers(1, 700)))
                 if int(rig.table.play_write[row] - rig.table.play_read[row]) < 20_000:
                     rig.play(samples, row)
                     reference.play(samples)
             if random.random() < 0.05:
                 rig.flush(int(random.integers(0, 500)), row)
                 reference.flush(int(rig.table.flush_fade[row]))
+            if random.random() < 0.1:
+                adjusted = any_adjustment(random, row)
+                rig.media.apply(adjusted)
+                reference.adjusted = adjusted
+            if isinstance(reference, ReferenceExternal):
+                if random.random() < 0.9:
+                    samples = noise(random, 320 * int(random.choice([1, 1, 1, 2, 15])))
+                    rig.feed(samples.tobytes(), row)
+                    reference.feed(samples)
+                continue
             codes = bytes(random.integers(0, 256, 160, np.uint8))
             if tick == 0 or random.random() > 0.1:
                 payload_type = 8 if reference.law == A_LAW else 0
@@ -174,9 +235,25 @@ def test_the_tick_does_what_the_plain_reference_does(seed: int) -> None:
         for row, reference in enumerate(references):
             played, payload, heard = reference.tick()
             assert np.array_equal(rig.sent(1, row), played)
-            difference = np.frombuffer(sent[row][12:], np.uint8) != payload
-            assert difference.mean() < 0.02  # single precision may round to the neighbouring step
+            if isinstance(reference, ReferenceExternal):
+                assert rig.delivered(row) == played.tobytes()
+            else:
+                difference = np.frombuffer(sent[row][12:], np.uint8) != payload
+                assert difference.mean() < 0.02  # single precision may round to the neighbouring step
             assert np.abs(rig.heard(1, row).astype(int) - heard).max() <= 1
+
+
+def noise(random: np.random.Generator, count: int) -> Pcm:
+    """Loud enough that it is never taken for silence."""
+    samples: Pcm = random.integers(-20_000, 20_000, count).astype(np.int16)
+    return samples
+
+
+def any_adjustment(random: np.random.Generator, row: int) -> AdjustLane:
+    """Usually nothing muted or paused, so that there is something to compare."""
+    mute_received, mute_sent, paused = (random.random(3) < 0.2).tolist()
+    gain = float(random.choice([0.0, 0.5, 1.0, 1.0, 2.0]))
+    return AdjustLane(row, 1, mute_received, mute_sent, paused, gain, tapped=True)
 
 
 def test_after_a_stall_nothing_old_is_heard() -> None:

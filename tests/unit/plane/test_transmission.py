@@ -1,8 +1,6 @@
 import numpy as np
 
-from active_call.lanes.messages import (
-    SendDigits,
-)
+from active_call.lanes.messages import AdjustLane, SendDigits
 from tests.unit.plane.rig import Rig, numbers, tone
 
 
@@ -95,3 +93,34 @@ def test_digits_replace_audio_in_the_same_sequence() -> None:
     assert {numbers(data)[1] for data in events} == {2**32 - 800}
     assert events[0][12] == 5
     assert [numbers(data)[0] for data in sent] == [(65_530 + n) % 65_536 for n in range(9)]
+
+
+def test_the_gain_is_of_all_that_is_sent_and_saturates() -> None:
+    rig = Rig()
+    rig.open()
+    rig.media.apply(AdjustLane(0, 1, gain=2.0, tapped=True))
+    rig.play(np.array([100, -5, 20_000, -20_000] * 80, np.int16))
+    rig.tick()
+    assert rig.sent(1)[:4].tolist() == [200, -10, 32_767, -32_768]
+
+
+def test_a_muted_lane_sends_silence_while_playback_goes_on() -> None:
+    rig = Rig()
+    rig.open()
+    rig.play(tone(3))
+    rig.media.apply(AdjustLane(0, 1, mute_sent=True, tapped=True))
+    assert rig.ticks(2)[-1][0][12:] == b"\xff" * 160
+    rig.media.apply(AdjustLane(0, 1, tapped=True))
+    rig.tick()
+    assert np.array_equal(rig.sent(1), tone(3)[640:])
+
+
+def test_a_flush_of_the_last_moment_keeps_the_gain() -> None:
+    rig = Rig()
+    rig.open()
+    rig.media.apply(AdjustLane(0, 1, gain=0.5, tapped=True))
+    rig.play(np.full(640, 1000, np.int16))
+    rig.prepare()
+    rig.flush(fade=320)
+    rig.finish()
+    assert 0 < rig.sent(1)[0] <= 500

@@ -213,3 +213,17 @@ def test_the_thread_does_the_same(path: Path) -> None:
     assert closed.samples == 16_000
     np.testing.assert_array_equal(read(path), heard(0, 16_000))
     plane.table.close()
+
+
+def test_denoised_lane_is_recorded_with_its_noise(plane: Plane, path: Path) -> None:
+    plane.start(path)
+    plane.run(10)
+    plane.table.original[ROW] = plane.table.received[ROW]
+    plane.table.original_kept[ROW] = 1
+    for _ in range(2 * SECOND):
+        ring_write(plane.table.original[ROW], plane.position, np.full(TICK_SAMPLES, 77, np.int16))
+        plane.run(1)
+    plane.stop()
+    left = read(path)[0]
+    np.testing.assert_array_equal(left[:3200], heard(0, 3200)[0])
+    assert (left[3200:] == 77).all()

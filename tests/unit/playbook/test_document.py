@@ -244,3 +244,31 @@ def test_anchors_and_merge_keys_work() -> None:
     playbook = load("extra: &x {a: 1}\nsip: {headers: {<<: *x, b: 2}}")
     assert playbook.option.sip is not None
     assert playbook.option.sip.headers == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize("nested", ["[" * 100_000, "{a: " * 100_000, "[" * 60 + "]" * 60])
+def test_deep_nesting_is_refused(nested: str) -> None:
+    """PyYAML's loader in C would crash the process."""
+    assert "p.md:3: the YAML is nested too deeply" in error(f"greeting: Hello.\nextra: {nested}")
+
+
+def test_aliases_can_not_explode() -> None:
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+    )
+    assert "too many values" in error(bomb)
+
+
+def test_extracted_headers_in_either_spelling() -> None:
+    for key in ("extract_headers", "extractHeaders"):
+        front = f"sip: {{{key}: [A]}}\n" + "extra: {seen: '{{ sip.A }}{{ sip.B }}'}"
+        assert load(front, A="a", B="b").option.extra == {"seen": "a"}
+
+
+def test_templates_see_the_extra_variables() -> None:
+    playbook = load(
+        "greeting: 'Hi {{ customer.name }}'\nextra: {customer: {name: Ann}, voice: nova}\n"
+        "tts: {speaker: '{{ voice }}'}"
+    )
+    assert playbook.option.tts is not None
+    assert playbook.option.tts.speaker == "nova"

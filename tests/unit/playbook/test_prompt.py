@@ -36,6 +36,22 @@ def test_sip_holds_the_named_headers_in_any_case() -> None:
     assert context_of(VARIABLES, ["x-customer"])["caller"] == "sip:ann@a.b"
 
 
+def test_what_is_spoken_can_not_become_a_tag() -> None:
+    context = {"X-Name": '<refer to="sip:9@evil"/>Ann', "tags": ["<hangup/>"]}
+    assert render("{{ X-Name }}. <hangup/>", context, spoken=True) == ' refer to="sip:9@evil"/>Ann. <hangup/>'
+    assert "<" not in render("{{ tags }}{{ '<' }}", context, spoken=True)
+
+
+def test_truth_is_written_as_in_json() -> None:
+    assert render("{{ a }} {{ b }} {{ c }}", {"a": True, "b": 1}) == "true 1 "
+
+
+def test_a_template_can_not_run_for_ever() -> None:
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(PlaybookError, match="OutOfFuel"):
+        render(loops, {})
+
+
 @pytest.mark.parametrize("template", ["a\n\n{{ a.b.c }}", "a\n\n{% if %}", "a\n\n{{ caller"])
 def test_what_can_not_be_rendered_is_named_with_its_line(template: str) -> None:
     with pytest.raises(PlaybookError) as caught:

@@ -73,3 +73,8 @@ def test_tags_that_can_not_be_used_are_named(body: str, text: str) -> None:
     with pytest.raises(PlaybookError) as caught:
         scenes(body)
     assert str(caught.value).startswith(text)
+
+
+def test_a_code_block_that_is_never_closed_is_told() -> None:
+    _, warnings = parse_scenes("Write\n```{}```\n# Scene: x\n", source="p.md", first_line=1)
+    assert warnings == ["p.md:2: this code block is not closed: scenes below it are not seen"]

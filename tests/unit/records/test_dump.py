@@ -93,3 +93,15 @@ def test_what_waits_is_bounded(
     dump.close()
     assert len(lines(tmp_path / "a")) < 4
     assert "lines were dropped" in caplog.text
+
+
+def test_a_dump_does_not_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dumps, "_LONGEST", 1000)
+    dump = Dump.open(tmp_path / "a", ManualClock())
+    for _ in range(100):
+        dump.sip("<", b"INFO sip:a SIP/2.0\r\n\r\n")
+    dump.close()
+    assert (tmp_path / "a").stat().st_size <= 1000
+    assert "lines were dropped" in caplog.text

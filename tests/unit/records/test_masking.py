@@ -1,6 +1,7 @@
 import pytest
 
-from active_call.records.masking import MASK, mask, mask_text
+from active_call.core.urls import MASK
+from active_call.records.masking import mask, mask_text
 
 
 @pytest.mark.parametrize(

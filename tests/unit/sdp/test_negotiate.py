@@ -217,6 +217,25 @@ def test_audio_without_an_address_is_refused() -> None:
         answer_offer(sdp("m=audio 4000 RTP/AVP 0", head=HEAD.replace("c=IN IP4 10.0.0.1\r\n", "")), LOCAL)
 
 
+@pytest.mark.parametrize("address", ["media.example.com", "1", "0x7f.1", "10.0.0.256"])
+def test_media_are_sent_to_addresses_only(address: str) -> None:
+    """The media plane must never look up a name: that would stop all calls."""
+    offer = sdp("m=audio 4000 RTP/AVP 0", f"c=IN IP4 {address}")
+    for negotiate in (answer_offer, accept_answer):
+        with pytest.raises(RemoteProtocolError, match="no IP address") as error:
+            negotiate(offer, LOCAL)
+        assert error.value.status == 488
+    _, negotiated = answer_offer(sdp("m=audio 4000 RTP/AVP 0", f"a=rtcp:6000 IN IP4 {address}"), LOCAL)
+    assert negotiated.remote_rtcp == ("10.0.0.1", 6000)
+
+
+def test_only_what_we_can_hear_is_answered() -> None:
+    """The media plane decodes one payload type: whatever the answer lists, the peer may send."""
+    answer, _ = answer_offer(sdp("m=audio 4000 RTP/AVP 8 0 101", "a=rtpmap:101 telephone-event/8000"), LOCAL)
+    assert "m=audio 5000 RTP/AVP 8 101" in lines_of(answer)
+    assert b"PCMU" not in answer
+
+
 def test_as_offerer_our_first_choice_wins() -> None:
     assert accept_answer(sdp("m=audio 4000 RTP/AVP 8 0"), LOCAL).codec == "pcmu"
     assert accept_answer(sdp("m=audio 4000 RTP/AVP 8"), LOCAL).codec == "pcma"

@@ -40,6 +40,11 @@ def test_what_the_owner_sees_of_an_outbound_call() -> None:
     assert call.remote_tag
 
 
+def test_a_caller_can_not_set_private_variables() -> None:
+    _, call = incoming('_hangup_headers: {"X-Result": "{{ secret }}"}\r\nX-A: 1\r\n')
+    assert call.headers == {"X-A": "1"}
+
+
 def test_bytes_that_are_no_text_can_still_be_shown() -> None:
     bob = Agent(BOB)
     bob.hear(message("INVITE", body=OFFER, headers="X-A: ?\r\n").replace(b"X-A: ?", b"X-A: \xff"))

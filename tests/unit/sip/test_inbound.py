@@ -142,6 +142,16 @@ def test_bye_in_an_early_dialog_is_a_cancel() -> None:
     assert bob.kinds_of(usage) == ["Ended"]
 
 
+def test_a_blank_body_is_no_offer() -> None:
+    bob = Agent(BOB)
+    bob.hear(message("INVITE", body=b"\r\n"))
+    usage = bob.incoming[0]
+    usage.accept(OFFER, 0.0)
+    tag = bob.said()[0].to.tag
+    bob.hear(message("ACK", to_tag=tag, branch="z9hG4bK2", body=ANSWER))
+    assert usage.remote_sdp == ANSWER
+
+
 def test_an_offerless_invite_gets_its_answer_with_the_ack() -> None:
     bob = Agent(BOB)
     bob.hear(message("INVITE"))

@@ -184,6 +184,23 @@ def test_a_peer_that_ignores_our_cancel_is_left_after_32_seconds() -> None:
     assert alice.stack.transactions == 0
 
 
+def test_a_peer_called_by_name_is_reached_at_its_contact() -> None:
+    alice = Agent(ALICE)
+    alice.stack.invite("sip:bob@pbx.local", caller="sip:a@b", sdp=OFFER, now=0.0)
+    data = reply(only(alice.said()), 200, body=ANSWER).replace(
+        b"<sip:bob@10.0.0.2:5060>", b"<sip:bob@10.0.0.9:5080>"
+    )
+    alice.hear(data, source=BOB)
+    assert alice.sent[-1][1] == ("10.0.0.9", 5080)
+
+
+def test_a_contact_behind_a_nat_is_reached_where_its_answer_came_from() -> None:
+    alice = Agent(ALICE)
+    alice.stack.invite("sip:bob@trunk.example", caller="sip:a@b", sdp=OFFER, now=0.0)
+    alice.hear(reply(only(alice.said()), 200, body=ANSWER), source=("8.8.8.8", 5062))
+    assert alice.sent[-1][1] == ("8.8.8.8", 5062)
+
+
 # --- authentication --------------------------------------------------------------------------------------
 
 
@@ -214,6 +231,16 @@ def test_a_proxy_and_then_the_callee_may_ask() -> None:
     assert alice.kinds_of(usage) == ["Answered"]
 
 
+def test_a_proxy_and_the_callee_may_share_a_realm() -> None:
+    alice, usage, invite = dialing(credentials=Credentials("u", "p"))
+    _, second = alice.hear(reply(invite, 407, headers=PROXY_CHALLENGE))
+    assert isinstance(second, Request)
+    _, third = alice.hear(reply(second, 401, headers=CHALLENGE.replace('realm="r"', 'realm="p"')))
+    assert isinstance(third, Request)
+    assert "proxy-authorization" in third.headers
+    assert "authorization" in third.headers
+
+
 def test_without_credentials_a_challenge_is_a_rejection() -> None:
     alice, usage, invite = dialing()
     alice.hear(reply(invite, 401, headers=CHALLENGE))
@@ -230,6 +257,16 @@ def test_a_challenge_to_our_bye_is_answered_too() -> None:
     assert second.cseq == (3, "BYE")
     alice.hear(reply(second, 200))
     assert alice.events_of(usage)[-1] == Ended("local", "hung up")
+
+
+def test_a_bye_may_be_challenged_by_a_proxy_and_then_by_the_callee() -> None:
+    alice, usage, invite = dialing(credentials=Credentials("u", "p"))
+    alice.hear(reply(invite, 200, body=ANSWER))
+    usage.hangup(0.0)
+    second = only(alice.hear(reply(only(alice.said()), 407, headers=PROXY_CHALLENGE)))
+    third = only(alice.hear(reply(second, 401, headers=CHALLENGE)))
+    assert "proxy-authorization" in third.headers
+    assert "authorization" in third.headers
 
 
 # --- broken peers ----------------------------------------------------------------------------------------
@@ -252,6 +289,7 @@ def test_a_200_whose_contact_is_useless_is_a_rejection() -> None:
         ("sips:a@b", "sip:a@b", {}),
         ("sip:a@b;transport=tcp", "sip:a@b", {}),
         ("a b", "sip:a@b", {}),
+        ("sip:a@b?Replaces=1", "sip:a@b", {}),
         ("sip:a@b", "<sip:a b>", {}),
         ("sip:a@b", "sip:a@b", {"To": "x"}),
         ("sip:a@b", "sip:a@b", {"A B": "x"}),
@@ -268,6 +306,24 @@ def test_a_header_can_not_smuggle_lines() -> None:
     _, _, invite = dialing(headers={"X-A": "1\r\nRoute: <sip:evil>"})
     assert invite.headers.get("x-a") == "1 Route: <sip:evil>"
     assert "route" not in invite.headers
+
+
+def test_nothing_that_is_given_can_smuggle_lines() -> None:
+    evil = "1\r\nRoute: <sip:evil>\r\nX: "
+    alice = Agent(ALICE)
+    alice.stack.invite(
+        "sip:bob@10.0.0.2",
+        caller=f'"{evil}" <sip:a@b>',
+        sdp=OFFER,
+        now=0.0,
+        credentials=Credentials(evil, "p"),
+    )
+    invite = only(alice.said())
+    assert "route" not in invite.headers
+    _, second = alice.hear(reply(invite, 401, headers=CHALLENGE))
+    assert "route" not in second.headers
+    with pytest.raises(LocalProtocolError, match="Call-ID"):
+        dialing(call_id=evil)
 
 
 def test_short_spellings_of_caller_and_callee() -> None:

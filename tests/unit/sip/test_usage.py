@@ -145,6 +145,40 @@ def test_a_reinvite_can_be_canceled() -> None:
     assert talk.usage.state is UsageState.CONFIRMED
 
 
+def test_a_late_cancel_does_not_touch_the_next_offer() -> None:
+    talk = Talk()
+    talk.request("INVITE", body=OFFER)
+    talk.usage.answer_offer(None, 488, "", 0.0)
+    talk.request("UPDATE", body=OFFER)
+    talk.bob.said()
+    cancel = message("CANCEL", to_tag=talk.tag, cseq=2, branch="z9hG4bKINVITE20")
+    assert talk.bob.statuses(cancel) == [200]
+    talk.usage.answer_offer(ANSWER, 200, "OK", 0.0)
+    assert [one.body for one in talk.bob.said()] == [ANSWER]
+
+
+def test_an_offer_that_is_open_when_we_hang_up_is_closed() -> None:
+    talk = Talk()
+    talk.request("INVITE", body=OFFER)
+    talk.usage.hangup(0.0)
+    assert [one.start_line.split()[0] for one in talk.bob.said()] == ["BYE"]
+    talk.usage.answer_offer(ANSWER, 200, "OK", 0.0)
+    assert [one.start_line for one in talk.bob.said()] == ["SIP/2.0 487 Request Terminated"]
+    assert not [one for one in talk.ack(2) if isinstance(one, Request)]
+
+
+def test_an_update_with_an_offer_must_wait_for_our_answer() -> None:
+    bob = Agent(BOB)
+    bob.hear(message("INVITE", body=OFFER))
+    usage = bob.incoming[0]
+    assert usage.dialog is not None
+    update = message("UPDATE", to_tag=usage.dialog.local_tag, cseq=2, branch="z9hG4bK2", body=OFFER)
+    (refused,) = bob.hear(update)
+    assert refused.start_line.startswith("SIP/2.0 500")
+    assert "retry-after" in refused.headers
+    assert bob.kinds_of(usage) == []
+
+
 def test_one_offer_at_a_time() -> None:
     talk = Talk()
     talk.request("INVITE", body=OFFER)

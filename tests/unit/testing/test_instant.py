@@ -62,3 +62,10 @@ def test_an_utterance_is_final_at_its_end() -> None:
 
 def test_the_option_tells_what_is_heard() -> None:
     assert hear(AsrOption(extra={"text": "no"}))[0].text == "no"
+
+
+def test_a_guess_comes_before_the_end() -> None:
+    assert hear(AsrOption(extra={"partial": "y"})) == [
+        AsrResult("y", False, 320, 320),
+        AsrResult("yes", True, 320, 6400),
+    ]

@@ -43,21 +43,20 @@ class OpenAiLlm:
                 response = await client.chat.completions.create(**request, stream=True, timeout=option.timeout)
             async with response:
                 chunks = aiter(response)
-                finished = spoke = False
+                finished, spoke = "", False
                 while True:
                     async with asyncio.timeout(option.timeout):
                         chunk = await anext(chunks, None)
                     if chunk is None:
                         break
                     for choice in chunk.choices[:1]:
-                        finished = finished or choice.finish_reason is not None
+                        finished = finished or choice.finish_reason or ""
                         if choice.delta is not None and choice.delta.content:
                             spoke = True
                             yield choice.delta.content
-                if not (finished or spoke):
-                    raise ProviderError(
-                        "openai", "the server closed the stream without an answer", retryable=True
-                    )
+                if not spoke and finished != "stop":
+                    reason = f"the answer is empty: {finished}" if finished else "the stream closed unanswered"
+                    raise ProviderError("openai", reason, retryable=True)
         except Exception as error:
             failure = _failure(error, client.api_key, option.timeout)
             if failure is None:

@@ -55,6 +55,30 @@ class TtsSuite:
     def test_nothing_to_say_is_silence(self) -> None:
         assert len(asyncio.run(spoken(self.tts(), self.option(), "", " "))) == 0
 
+    def test_each_chunk_says_something_and_texts_are_of_what_was_given(self) -> None:
+        async def chunks() -> list[TtsChunk]:
+            return [chunk async for chunk in self.tts().synthesize(pieces(self.text), self.option())]
+
+        for chunk in asyncio.run(chunks()):
+            assert chunk.pcm.ndim == 1
+            assert len(chunk.pcm) > 0
+            assert chunk.text is None or chunk.text.strip() in self.text
+            assert not chunk.words or chunk.text is not None
+
+    def test_volume_is_heard_or_left_to_the_gateway(self) -> None:
+        """A voice without it says `lacks_volume`, and must not do it in part."""
+
+        def loudness(volume: int) -> float:
+            option = self.option().model_copy(update={"volume": volume})
+            pcm = asyncio.run(spoken(self.tts(), option, self.text)).astype(float)
+            return float(np.sqrt(np.mean(pcm**2)))
+
+        quiet, loud = loudness(2), loudness(8)
+        if getattr(self.tts(), "lacks_volume", False):
+            assert abs(loud - quiet) < 0.1 * quiet
+        else:
+            assert loud > 1.5 * quiet
+
     def test_closing_stops_and_leaves_it_usable(self) -> None:
         async def stopped() -> Pcm:
             tts = self.tts()

@@ -1,0 +1,65 @@
+"""Who calls whom: addresses as clients write them, and as events tell them."""
+
+import re
+from collections.abc import Sequence
+
+from active_call.core.errors import LocalProtocolError
+from active_call.wire.events import Attendee
+from active_call.wire.options import CallOption
+
+_SCHEMES = ("sip:", "sips:")
+_NUMBER = re.compile(r"(?:tel:)?(\+?[\d*#][\d\-.()*#]*)", re.IGNORECASE)
+
+
+def callee_uri(option: CallOption, registrars: Sequence[str]) -> str:
+    """Whom to call. A bare number is called at `sip.realm`, else at the only server we are registered at.
+
+    Raises LocalProtocolError if nobody is named, or for a number without a server.
+    """
+    callee = (option.callee or "").strip()
+    if not callee:
+        raise LocalProtocolError(
+            'option.callee is missing; name whom to call, for example "sip:bob@example.com"'
+        )
+    number = _NUMBER.fullmatch(callee)
+    if number is None:
+        return callee
+    realm = option.sip.realm if option.sip is not None else None
+    if not realm and len(registrars) == 1:
+        realm = registrars[0]
+    if not realm:
+        raise LocalProtocolError(
+            f'callee "{callee}" is a bare number: set option.sip.realm, register at exactly one server, '
+            f'or write "sip:{number[1]}@server"'
+        )
+    return f"sip:{number[1]}@{realm}"
+
+
+def caller_uri(option: CallOption, address: str) -> str:
+    """As whom we call; without a name in the option, the user of `option.sip`, else "active-call"."""
+    caller = (option.caller or "").strip()
+    sip = option.sip
+    if not caller:
+        if sip is not None and sip.username:
+            return f"sip:{sip.username}@{sip.realm or address}"
+        return f"sip:active-call@{address}"
+    if "<" in caller or caller.lower().startswith(_SCHEMES):
+        return caller
+    realm = (sip.realm if sip is not None else None) or address
+    return f"sip:{caller}" if "@" in caller else f"sip:{caller}@{realm}"
+
+
+def host_of(uri: str) -> str:
+    """Host and port of a SIP address, with or without a name before it."""
+    rest = uri.split("<")[-1].split("@")[-1]
+    if rest.lower().startswith(_SCHEMES):
+        rest = rest.partition(":")[2]
+    return rest.split(";")[0].split(">")[0]
+
+
+def attendee(uri: str) -> Attendee:
+    """One party, as events tell it: user, host, and the address as given; empty where there is none."""
+    bare = uri.split("<", 1)[-1].split(">", 1)[0]
+    _, _, rest = bare.partition(":")
+    user, at, host = rest.rpartition("@")
+    return Attendee(username=user if at else "", realm=host.split(";")[0].split(":")[0], source=uri)
