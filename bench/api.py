@@ -23,14 +23,14 @@ from active_call.wire.options import CallOption, MediaPassOption, RecorderOption
 from bench.figures import Figure, one, spread
 from bench.machine import Stalls, cpu_ns, sleeper
 from bench.measure import HOST, Options, Tell, ensure, health
-from bench.socketload import FRAME, GROUPS, jumps
+from bench.socketload import FRAME, GROUPS, PAUSE, jumps
 
 CALLS = 200
 PASSED = 20
 """Of them with a mediaPass service."""
 PROCESSES = 2
 RATE = 16_000
-_WARM_UP_SECONDS = 3.0
+_WARM_UP_SECONDS = 5.0
 _PACKET = 640
 
 
@@ -252,7 +252,7 @@ def _delays_ms(recorded: Recorded, window: slice, sent_ns: list[int]) -> list[fl
         if np.any(np.diff(here) != 1):
             continue  # a gap, covered up
         value = int(here[0])
-        guess = position - first
+        guess = position - first + PAUSE * FRAME
         index = guess + (value - 1 - guess + 0x8000) % 0x10000 - 0x8000
         frame = index // FRAME
         if 0 <= frame < len(sent_ns):

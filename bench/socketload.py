@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 FRAME = 320
 GROUPS = 10
 CLICK_EVERY = 25
+PAUSE = 125
+"""Frames of silence before the counter: in pauses, a lane gives up delay that it needs no more."""
 _CLICK = 16_000
 _AUDIBLE = 6_000
 
@@ -207,7 +209,7 @@ class Load:
 
     def _frame(self, tick: int) -> tuple[bytes, bool]:
         if not self.spec["markers"]:
-            counter = np.arange(tick * FRAME + 1, (tick + 1) * FRAME + 1).astype("<u2")
+            counter = np.arange(tick * FRAME + 1, (tick + 1) * FRAME + 1).astype("<u2") * (tick >= PAUSE)
             return client_frame(2, counter.tobytes()), False
         click = tick % CLICK_EVERY == CLICK_EVERY - 1
         samples = np.zeros(FRAME, "<i2")

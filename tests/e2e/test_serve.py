@@ -27,6 +27,8 @@ class Gateway:
         self.running = True
     async def __aexit__(self, *_):
         print("closed", flush=True)
+    def counts(self):
+        return 0, 0
     def status(self):
         return {"status": "running" if self.running else "unavailable"}
     async def drain(self, timeout):

@@ -195,6 +195,11 @@ class Gateway:
     def _rtp_range(self) -> tuple[int, int]:
         return self._config.rtp_start_port, self._config.rtp_end_port
 
+    def counts(self) -> tuple[int, int]:
+        """How many calls live, and how many have ended."""
+        live = len(self.calls.calls)
+        return live, self.calls.total - live
+
     def status(self) -> dict[str, Any]:
         """What `/health` tells."""
         reasons = []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from active_call.cli.garbage import collect
 from active_call.config import Config, PlaybookHandler
 from active_call.core import log as logs
 from active_call.core.errors import ActiveCallError, ConfigError
@@ -69,11 +70,13 @@ async def run(
         try:
             async with gateway:
                 log.info("- http://%s:%d/health", *listener.getsockname()[:2])
+                collector = tasks.create_task(collect(gateway.counts))
                 if call is not None and playbook is not None:
                     answered = await _place_call(gateway, call, playbook, stopping)
                 else:
                     await stopping.wait()
                 await gateway.drain(grace)
+                collector.cancel()
         finally:
             http_stopping.set()
     return 0 if answered else 1

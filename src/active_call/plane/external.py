@@ -1,6 +1,6 @@
 """External lanes: their audio comes and goes through the byte rings of the table (see lanes.external).
 
-The first frame waits for 20 to 40 ms, so that the jitter of those that follow is not heard. A lane that has run
+The first frame waits for 15 to 35 ms, so that the jitter of those that follow is not heard. A lane that has run
 dry starts over like that, and so finds the depth that its sender needs. What piles up is dropped: at
 once above 200 ms and before the first frame is heard, and else frame by frame, in silence, when it has stood
 for more than a second. A sender of longer pieces than that has them whole.
@@ -25,14 +25,14 @@ Int64: TypeAlias = NDArray[np.int64]
 
 _TARGET: Final = 2
 """Frames of backlog when the first is taken, at most; but what came at once is left whole."""
+_WAIT_NS: Final = 15_000_000
 _CAP: Final = 10
 _LARGEST_CAP: Final = 40
 _WINDOW: Final = 64
-"""Ticks over which the least depth is looked for."""
-_SPARE: Final = 1
-"""Frames that may stand in the ring all the time."""
-_QUIET: Final = 256
-_FAR: Final = 1 << 30
+"""Ticks over which the least slack is looked for."""
+_QUIET: Final = 128
+"""No sample of a quiet frame is louder: -48 dB."""
+_FAR: Final = 1 << 60
 
 
 class ExternalLanes:
@@ -52,7 +52,7 @@ class ExternalLanes:
         self._dropped = np.zeros(capacity, np.int64)
         self._seen = np.zeros(capacity, np.int64)
         self._flowing = np.zeros(capacity, np.bool_)
-        self._least = np.full(capacity, _FAR)
+        self._least = np.full(capacity, _FAR)  # ns
         self._excess = np.zeros(capacity, np.int64)
         self._depth = np.zeros(capacity, np.int64)
         self._present: Flags = np.zeros(0, np.bool_)
@@ -149,7 +149,7 @@ class ExternalLanes:
             read, available = read + surplus, available - surplus
             self._dropped[rows] += surplus
         # What is older than the last piece has waited for that.
-        waited = (available > chunk) | (table.tick_ns(tick) - table.external_ns[rows] >= TICK_NS)
+        waited = (available > chunk) | (table.tick_ns(tick) - table.external_ns[rows] >= _WAIT_NS)
         present = (available > 0) & (self._flowing[rows] | waited)
         self._flowing[rows] = present
         self._present[part] = present
@@ -160,7 +160,9 @@ class ExternalLanes:
             samples[present] = group.decode(rows[present], read[present])
         read, left = read + present, available - present
         self._depth[rows] = available
-        self._judge(tick, rows, left)
+        # How much later the last piece could have come.
+        slack = (left - chunk + 1) * TICK_NS + table.tick_ns(tick) - table.external_ns[rows]
+        self._judge(tick, rows, slack)
         excess = np.flatnonzero(present & (self._excess[rows] > 0))
         if len(excess):
             quiet = excess[np.abs(samples[excess].astype(np.int32)).max(axis=1) <= _QUIET]
@@ -175,12 +177,13 @@ class ExternalLanes:
         group.codec.widen(rows, samples, out)
         return rows[concealed]
 
-    def _judge(self, tick: int, rows: Int64, left: Int64) -> None:
-        """Find what has stood in the ring all the time."""
-        least = np.minimum(self._least[rows], left)
+    def _judge(self, tick: int, rows: Int64, slack: Int64) -> None:
+        """Find how many frames of all that has stood in the ring for a while could be spared."""
+        least = np.minimum(self._least[rows], slack)
         turn = (rows + tick) % _WINDOW == 0
         if turn.any():
-            self._excess[rows[turn]] = np.where(least[turn] == _FAR, 0, np.maximum(least[turn] - _SPARE, 0))
+            spare = np.maximum(least[turn] - _WAIT_NS, 0) // TICK_NS
+            self._excess[rows[turn]] = np.where(least[turn] == _FAR, 0, spare)
             least[turn] = _FAR
         self._least[rows] = least
 

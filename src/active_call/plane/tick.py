@@ -2,7 +2,7 @@
 
     reception.receive(...)  as often as there are packets, each time at most one per lane
     prepare(tick)           works on private memory only
-    settle()                just before the deadline: barge-in of the last moment, packets
+    settle()                at the deadline: audio of external lanes, barge-in of the last moment, packets
     commit()                stores the result in the table, the tick's number last
     (sending)               by the caller: the packets of `transmission.rows`
     deliver()               what external lanes are to hear, into their rings
@@ -369,18 +369,30 @@ class MediaTick:
             laws = self._law[rows]
             concealed.append(reception.hear(tick, rows, laws, block))
             self.transmission.encode(rows, laws, block, self.transmission.play(rows, block))
-        if count < len(lanes):
-            block = slice(count, len(lanes))
-            concealed.append(self.external.hear(tick, reception.heard[block]))
-            self.transmission.play(lanes[block], block)
         self._concealed = np.concatenate(concealed) if concealed else np.zeros(0, np.int64)
         reception.jitter.judge(tick)
-        if len(self._muted):
-            reception.heard[self._muted] = reception.narrow[self._muted] = 0
-        if len(denoised := self.denoise.rows):
-            self.denoise.hear(reception.heard, self._place[denoised])
-        self._detect(tick)
+        if count < len(lanes):
+            block = slice(count, len(lanes))
+            self.transmission.play(lanes[block], block)
+        else:
+            self._listen(tick)
         self.peers.release_silent(lanes, tick - self.table.rx_tick[lanes])
+
+    def _hear_external(self, tick: int) -> None:
+        """At the deadline: preparation begins now sooner, now later, which frames that just came would feel."""
+        part = slice(self._with_sockets, len(self._lanes))
+        concealed = self.external.hear(tick, self.reception.heard[part])
+        self._concealed = np.concatenate((self._concealed, concealed))
+        self._listen(tick)
+
+    def _listen(self, tick: int) -> None:
+        """What is done with the audio that was heard."""
+        heard, narrow = self.reception.heard, self.reception.narrow
+        if len(self._muted):
+            heard[self._muted] = narrow[self._muted] = 0
+        if len(denoised := self.denoise.rows):
+            self.denoise.hear(heard, self._place[denoised])
+        self._detect(tick)
 
     def _detect(self, tick: int) -> None:
         """Let the detector hear the lanes that asked for it."""
@@ -426,7 +438,9 @@ class MediaTick:
         self.reception.jitter.pause(np.array(sorted(self._opened), np.int64), self.next_tick)
 
     def settle(self) -> None:
-        """Just before `commit`: let barge-in of the last moment take effect, fill the packets."""
+        """Just before `commit`: hear external lanes, let late barge-in take effect, fill the packets."""
+        if self._with_sockets < len(self._lanes):
+            self._hear_external(self.next_tick)
         laws = self._law[self._lanes[: self._with_sockets]]
         self._events += self.transmission.settle(self.next_tick, self._lanes, laws)
 
