@@ -14,7 +14,7 @@ from active_call.core.audio import SAMPLE_RATE, Pcm
 from active_call.core.errors import ActiveCallError, MediaError, ProviderError
 from active_call.core.resample import resample
 from active_call.core.streams import closing
-from active_call.media.cache import SPEECH, MediaCache, cache_key
+from active_call.media.cache import SPEECH, Draft, MediaCache, cache_key
 from active_call.media.wav import WavDecoder, is_wav, wav_samples_at
 from active_call.speech.providers import TtsChunk, load_tts
 from active_call.wire.commands import Tts
@@ -24,9 +24,11 @@ from active_call.wire.options import TtsOption, merge
 log = logging.getLogger(__name__)
 
 _STALL_SECONDS = 10.0
-_AHEAD_CHUNKS = 600
-"""Of a piece that waits for its turn: at 60 ms each, half a minute."""
-_CACHED_CHUNK = SAMPLE_RATE
+_AHEAD_SAMPLES = 5 * SAMPLE_RATE
+"""A voice that is so far ahead of what is played waits."""
+_READ_SAMPLES = 4 * SAMPLE_RATE
+_HELD_SAMPLES = 10 * SAMPLE_RATE
+"""Of what is being cached, before it goes to the disk."""
 _NORMAL_VOLUME = 5
 _SILENT_OPTIONS = {"secret_key", "secret_id", "app_id", "subtitle", "max_concurrent_tasks"}
 """What does not change the sound."""
@@ -77,22 +79,26 @@ class Voice:
         provider = _named(option)
         measured = _Measured(self._report, self._now_ms, command, option, sequence)
         key = key_of(command, option)
+        length = 0
         if self._cache is not None:
-            found = await asyncio.to_thread(self._cache.read_speech, key)
-            if found is not None:
-                for at in range(0, len(found), _CACHED_CHUNK):
-                    yield TtsChunk(found[at : at + _CACHED_CHUNK], command.text)
-                measured.complete(provider, 2 * len(found), cached=True)
+            async for pcm in _cached(self._cache, key):
+                length += 2 * len(pcm)
+                yield TtsChunk(pcm, command.text)
+            if length:
+                measured.complete(provider, length, cached=True)
                 return
-        spoken: list[Pcm] = []
-        async with closing(_synthesize(one(command.text), option)) as chunks:
-            async for chunk in chunks:
-                measured.heard(provider)
-                spoken.append(chunk.pcm)
-                yield chunk if chunk.text else TtsChunk(chunk.pcm, command.text, chunk.words)
-        measured.complete(provider, 2 * sum(map(len, spoken)))
-        if self._cache is not None and spoken:
-            await _keep(self._cache, key, np.concatenate(spoken))
+        entry = _Entry(self._cache, key)
+        try:
+            async with closing(_synthesize(one(command.text), option)) as chunks:
+                async for chunk in chunks:
+                    measured.heard(provider)
+                    length += 2 * len(chunk.pcm)
+                    await entry.add(chunk.pcm)
+                    yield chunk if chunk.text else TtsChunk(chunk.pcm, command.text, chunk.words)
+            measured.complete(provider, length)
+            await entry.keep()
+        finally:
+            entry.drop()
 
     async def stream(
         self, texts: AsyncIterator[str], first: Tts, option: TtsOption, sequence: int
@@ -114,17 +120,24 @@ class Speech:
 
     def __init__(self) -> None:
         self.task: Running | None = None
-        self._chunks: asyncio.Queue[TtsChunk | ActiveCallError | None] = asyncio.Queue(_AHEAD_CHUNKS)
+        self._chunks: asyncio.Queue[TtsChunk | ActiveCallError | None] = asyncio.Queue()
+        self._ahead = 0
+        """Samples in the queue."""
+        self._room = asyncio.Event()
 
     async def make(self, chunks: AsyncIterator[TtsChunk]) -> None:
         """Take all of `chunks`; what they raise (ActiveCallError) is for who plays them."""
         try:
             async with closing(chunks) as stream:
                 async for chunk in stream:
-                    await self._chunks.put(chunk)
+                    self._chunks.put_nowait(chunk)
+                    self._ahead += len(chunk.pcm)
+                    while self._ahead > _AHEAD_SAMPLES:
+                        self._room.clear()
+                        await self._room.wait()
         except ActiveCallError as error:
-            await self._chunks.put(error)
-        await self._chunks.put(None)
+            self._chunks.put_nowait(error)
+        self._chunks.put_nowait(None)
 
     def cancel(self) -> None:
         """Stop; whoever plays it is at its end."""
@@ -139,6 +152,8 @@ class Speech:
         while (chunk := await self._chunks.get()) is not None:
             if isinstance(chunk, ActiveCallError):
                 raise chunk
+            self._ahead -= len(chunk.pcm)
+            self._room.set()
             yield chunk
 
 
@@ -258,11 +273,62 @@ async def _synthesize(texts: AsyncIterator[str], option: TtsOption) -> AsyncIter
                 yield TtsChunk(pcm, chunk.text, chunk.words)
 
 
-async def _keep(cache: MediaCache, key: str, pcm: Pcm) -> None:
-    try:
-        await asyncio.to_thread(cache.write_speech, key, pcm)
-    except OSError as error:
-        log.warning("- the media cache can't be written: %s", error)  # what was to be heard was heard
+async def _cached(cache: MediaCache, key: str) -> AsyncIterator[Pcm]:
+    """An entry, some seconds at a time; nothing if there is none."""
+    file = await asyncio.to_thread(cache.open_speech, key)
+    if file is None:
+        return
+    with file:
+        while data := await asyncio.to_thread(file.read, 2 * _READ_SAMPLES):
+            yield np.frombuffer(data[: len(data) & ~1], "<i2").astype(np.int16)
+
+
+class _Entry:
+    """Speech on its way into the cache. What can't be written is logged: it is heard all the same."""
+
+    def __init__(self, cache: MediaCache | None, key: str) -> None:
+        self._cache = cache
+        self._key = key
+        self._held: list[Pcm] = []
+        self._samples = 0
+        self._draft: Draft | None = None
+
+    async def add(self, pcm: Pcm) -> None:
+        """Append; much of it goes to the disk at once."""
+        if self._cache is None:
+            return
+        self._held.append(pcm)
+        self._samples += len(pcm)
+        if self._samples > _HELD_SAMPLES:
+            await self._write(whole=False)
+
+    async def keep(self) -> None:
+        """That was all of it."""
+        if self._cache is not None and (self._held or self._draft is not None):
+            await self._write(whole=True)
+
+    def drop(self) -> None:
+        """Remove what is not whole."""
+        if self._draft is not None:
+            self._draft.drop()
+
+    async def _write(self, *, whole: bool) -> None:
+        try:
+            await asyncio.to_thread(self._write_held, whole)
+        except OSError as error:
+            log.warning("- the media cache can't be written: %s", error)
+            self._cache = None
+
+    def _write_held(self, whole: bool) -> None:
+        assert self._cache is not None
+        if self._draft is None:
+            self._draft = self._cache.draft(self._key, SPEECH)
+        for pcm in self._held:
+            self._draft.write(pcm.astype("<i2", copy=False).tobytes())
+        self._held.clear()
+        self._samples = 0
+        if whole:
+            self._draft.keep()
 
 
 def _named(option: TtsOption) -> str:

@@ -9,9 +9,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, BinaryIO
 
 from active_call.core.audio import Pcm
 from active_call.core.names import safe_name
@@ -47,16 +45,14 @@ class MediaCache:
             return 0
         return 0 if kind != DOWNLOAD and size % 2 else size
 
-    def read_speech(self, key: str) -> Pcm | None:
-        """The samples of a speech entry."""
-        size = self.size(key, SPEECH)
-        if not 0 < size <= _MOST_SPEECH:
+    def open_speech(self, key: str) -> BinaryIO | None:
+        """A speech entry, to be read: samples of 2 bytes, little endian."""
+        if not 0 < self.size(key, SPEECH) <= _MOST_SPEECH:
             return None
         try:
-            data = self.path(key, SPEECH).read_bytes()
+            return self.path(key, SPEECH).open("rb")
         except OSError:
             return None
-        return np.frombuffer(data, "<i2").astype(np.int16) if len(data) == size else None
 
     def write_speech(self, key: str, pcm: Pcm) -> None:
         """Keep speech. Raises OSError."""

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from active_call.call import voice as voice_module
-from active_call.call.voice import Voice, key_of, option_of, precache
+from active_call.call.voice import Speech, Voice, key_of, option_of, precache
 from active_call.core.audio import Pcm
 from active_call.core.errors import MediaError, ProviderError
 from active_call.media.cache import SPEECH, MediaCache
@@ -209,3 +209,45 @@ def test_what_can_not_be_precached_is_refused(
     with pytest.raises((MediaError, ProviderError), match=error):
         asyncio.run(precache(command, None, MediaCache(tmp_path)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_text_is_cached_whole_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [np.full(16_000, second, np.int16).tobytes() for second in range(1, 26)]
+    cache = MediaCache(tmp_path)
+    spoken, _ = speak(Tts(text="long"), OPTION, monkeypatch, QuietVoice(*seconds), cache)
+    again, measured = speak(Tts(text="long"), OPTION, monkeypatch, QuietVoice(), cache)
+    assert len(again) == 25 * 16_000
+    assert again.tolist() == spoken.tolist()
+    assert measured[-1][1]["cached"] is True
+
+
+def test_a_voice_that_fails_half_way_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(QuietVoice):
+        async def synthesize(self, text: AsyncIterable[str], option: TtsOption) -> AsyncIterator[TtsChunk]:
+            for _ in range(12):
+                yield TtsChunk(np.ones(16_000, np.int16))
+            raise ProviderError("sample", "no more")
+
+    with pytest.raises(ProviderError, match="no more"):
+        speak(Tts(text="long"), OPTION, monkeypatch, Broken(), MediaCache(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_voice_that_is_five_seconds_ahead_waits() -> None:
+    made = 0
+
+    async def chunks() -> AsyncIterator[TtsChunk]:
+        nonlocal made
+        for _ in range(30):
+            made += 1
+            yield TtsChunk(np.zeros(16_000, np.int16))
+
+    async def main() -> None:
+        speech = Speech()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(speech.make(chunks()))
+            await asyncio.sleep(1)
+            assert made == 6
+            assert len([chunk async for chunk in speech.chunks()]) == 30
+
+    run(main())

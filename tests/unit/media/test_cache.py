@@ -11,11 +11,12 @@ PCM = np.arange(100, dtype=np.int16)
 
 def test_speech_comes_back(tmp_path: Path) -> None:
     cache = MediaCache(tmp_path / "made" / "when needed")
-    assert cache.read_speech("key") is None
+    assert cache.open_speech("key") is None
     cache.write_speech("key", PCM)
-    found = cache.read_speech("key")
+    found = cache.open_speech("key")
     assert found is not None
-    assert found.tolist() == PCM.tolist()
+    with found:
+        assert np.frombuffer(found.read(), "<i2").tolist() == PCM.tolist()
     assert cache.size("key", SPEECH) == 200
 
 
@@ -38,9 +39,9 @@ def test_a_file_of_half_a_sample_is_none(tmp_path: Path) -> None:
     cache = MediaCache(tmp_path)
     cache.path("key", SPEECH).write_bytes(b"123")
     assert cache.size("key", SPEECH) == 0
-    assert cache.read_speech("key") is None
+    assert cache.open_speech("key") is None
     cache.path("key", SPEECH).write_bytes(b"")
-    assert cache.read_speech("key") is None
+    assert cache.open_speech("key") is None
 
 
 def test_two_drafts_of_one_entry_do_not_meet(tmp_path: Path) -> None:
