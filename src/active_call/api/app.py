@@ -59,6 +59,7 @@ def create_app(
     explain_errors(app)
     app.openapi = openapi_of(app)  # type: ignore[method-assign]
 
+    @app.head("/health", include_in_schema=False)
     @app.get(
         "/health",
         response_model=Health,

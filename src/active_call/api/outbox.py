@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 from active_call.core.channel import ChannelFull
 
+_CONTROL_BYTES = 16 << 20
+
 
 class Outbox:
     """Frames on their way to one client: written at once, or kept while the connection takes no more.
 
-    Control frames are never dropped: `control` raises ChannelFull at the limit. Of the audio only the latest
-    `audio_limit` frames are kept, and what is dropped is counted. Control frames go first.
+    Control frames go first, and are never dropped: `control` raises ChannelFull at `control_limit`, and beyond
+    16 MiB. Of the audio only the latest `audio_limit` frames are kept, and what is dropped is counted.
     """
 
     def __init__(
@@ -22,6 +24,7 @@ class Outbox:
         self._paused = False
         self._control: deque[bytes] = deque()
         self._control_limit = control_limit
+        self._control_bytes = 0
         self._audio: deque[bytes] = deque()
         self._audio_limit = audio_limit
 
@@ -29,10 +32,11 @@ class Outbox:
         """Send, or keep, what must arrive."""
         if not self._paused:
             self._write(frame)
-        elif len(self._control) >= self._control_limit:
-            raise ChannelFull(f"more than {self._control_limit} events are waiting")
+        elif len(self._control) >= self._control_limit or self._control_bytes > _CONTROL_BYTES:
+            raise ChannelFull(f"{len(self._control)} events of {self._control_bytes} bytes are waiting")
         else:
             self._control.append(frame)
+            self._control_bytes += len(frame)
 
     def audio(self, frame: bytes) -> None:
         """Send, or keep for a while, what is useless when it is late."""
@@ -51,6 +55,9 @@ class Outbox:
     def resume(self) -> None:
         """The connection takes more again; it may `pause` while what was kept is written."""
         self._paused = False
-        for kept in (self._control, self._audio):
-            while kept and not self._paused:
-                self._write(kept.popleft())
+        while self._control and not self._paused:
+            frame = self._control.popleft()
+            self._control_bytes -= len(frame)
+            self._write(frame)
+        while self._audio and not self._paused:
+            self._write(self._audio.popleft())

@@ -152,8 +152,9 @@ class Call:
         return self._variables
 
     def send(self, command: Command, *, trusted: bool = True) -> None:
-        """Queue a command of the operator's playbook, or (not `trusted`) of a language model that it asks."""
-        self._queue(command, Origin.OPERATOR if trusted else Origin.CALL)
+        """Queue a command of the playbook, or (not `trusted`) of a language model that it asks."""
+        author = Origin.CLIENT if self.setup.written_by_client else Origin.OPERATOR
+        self._queue(command, author if trusted else Origin.CALL)
 
     def _queue(self, command: Command, origin: Origin) -> None:
         self.news.tell_command(command)

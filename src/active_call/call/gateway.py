@@ -156,7 +156,8 @@ class Gateway:
         """
         text = playbook.lstrip()
         if text.startswith("---"):
-            return _led_by(load_playbook(text, source="playbook", environment=os.environ, variables=variables))
+            # The environment is the operator's, and a client could have it spoken.
+            return _led_by(load_playbook(text, source="playbook", environment={}, variables=variables))
         name = playbook.removeprefix(f"{_PLAYBOOKS}/")
         return _led_by(self._playbooks.read(below(_PLAYBOOKS, name, what="playbook"), variables))
 

@@ -193,12 +193,11 @@ class CallManager:
         callee = callee_uri(option, services.registrars)
         caller = caller_uri(option, services.agent().advertised_host(host_of(callee)))
         call = self._fresh("sip", call_id, caller=caller, callee=callee)
-        call.variables.update(option.extra or {})
-        playbook = option.playbook
+        call.setup.add_extra(option)
         if find_lead is not None:
             call.setup.lead(find_lead(call.variables))
-        elif playbook is not None:
-            call.setup.lead(services.find_playbook(playbook, call.variables))
+        elif option.playbook is not None:
+            call.setup.lead_by_name(option.playbook)
         self._start(call, _nothing, call.id)
         call.send(Invite(option=option))
         return call

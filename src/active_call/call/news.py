@@ -1,6 +1,7 @@
 """Tells what happens in a call: to its dialogue and its clients, to its dump and its statistics."""
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,8 @@ class News:
         """Hears of events before all others."""
         self.dump = dump
         self.turns = TurnRecorder()
-        self.errors: list[str] = []
-        """What went wrong, in words."""
+        self.errors: deque[str] = deque(maxlen=100)
+        """What went wrong lately, in words."""
         self._log = CallLog(logging.getLogger(__name__), call_id)
         self._on_failure = on_failure
         self._of_events: list[EventFollower] = []

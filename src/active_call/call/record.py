@@ -63,6 +63,8 @@ def _media(counters: LaneStatistics, call: Call) -> MediaStatistics:
         delay_ms=counters.delay_ms,
         rtt_ms=counters.rtt_ms or None,
         remote_lost=counters.remote_lost,
+        dropped=counters.dropped,
+        missed=counters.missed,
         mos=round(
             mos(
                 unheard / expected,

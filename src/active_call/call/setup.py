@@ -19,6 +19,7 @@ from active_call.call.reasons import (
 )
 from active_call.call.services import CallServices, Lead
 from active_call.call.state import CallInput, CallState
+from active_call.call.timers import Timer
 from active_call.core.errors import ActiveCallError, LocalProtocolError, RemoteProtocolError
 from active_call.lanes.external import PCM_RATES, ExternalCodec
 from active_call.outbound.guard import Origin
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from active_call.call.call import Call
 
 _DECLINED = 603
+_BUILT_INS = {"session_id", "call_type", "start_time"}
 _UNANSWERED = (UsageState.CALLING, UsageState.EARLY)
 
 
@@ -43,9 +45,12 @@ class Setup:
     def __init__(self, call: "Call", services: CallServices) -> None:
         self.playbook: str | None = None
         """Waits for this call: leads it unless its option names another."""
+        self.written_by_client = False
+        """The playbook that leads was given as text: what it asks for, a client asks for."""
         self._call = call
         self._services = services
         self._clients_own: set[str] = set()
+        self._accept_timer: Timer | None = None
         self._ringtone = False
         self._early_media = False
 
@@ -68,6 +73,19 @@ class Setup:
         self._call.option = merge(lead.option, self._call.option) or CallOption()
         self._call.lead_by(lead.dialogue)
 
+    def lead_by_name(self, playbook: str) -> None:
+        """The playbook that a client named, or wrote, leads the call. Raises as FindLead does."""
+        lead = self._services.find_playbook(playbook, self._call.variables)
+        if _is_text(playbook):
+            self.written_by_client = True
+            self._clients_own |= lead.option.model_fields_set
+        self.lead(lead)
+
+    def add_extra(self, option: CallOption) -> None:
+        """The variables that a client gives, beside the built-in ones."""
+        extra = option.extra or {}
+        self._call.variables.update({name: extra[name] for name in extra.keys() - _BUILT_INS})
+
     def origin(self, field: str) -> Origin:
         """Who gave a field of the call's option: a client, or the operator's playbook or configuration."""
         return Origin.CLIENT if field in self._clients_own else Origin.OPERATOR
@@ -76,15 +94,12 @@ class Setup:
         """The option of a command, and the playbook it names. False if that can't be: the call ends."""
         call = self._call
         self._clients_own |= option.model_fields_set
-        call.variables.update(option.extra or {})
+        self.add_extra(option)
         call.option = merge(call.option, option) or option
         name = option.playbook or self.playbook
         if name is not None and not call.led:
             try:
-                lead = self._services.find_playbook(name, call.variables)
-                if _is_text(name):
-                    self._clients_own |= lead.option.model_fields_set
-                self.lead(lead)
+                self.lead_by_name(name)
             except (ActiveCallError, OSError) as error:
                 text = "there is no such playbook" if isinstance(error, FileNotFoundError) else str(error)
                 call.complain("playbook", f"{_shown(name)}: {text}")
@@ -212,13 +227,21 @@ class Setup:
         """Inbound: while a webhook is told, a client may come, and has so long to accept."""
         assert self._pending is not None
         self._pending.sip.listener = self._call.on_sip
-        self._call.timers.after(self._services.accept_seconds, self._nobody_came)
+        self._await_accept()
         self._call.spawn(self._announced(announce), "webhook")
+
+    def _await_accept(self) -> None:
+        timers = self._call.timers
+        timers.cancel(self._accept_timer)
+        self._accept_timer = timers.after(self._services.accept_seconds, self._nobody_came)
 
     async def _announced(self, announce: Callable[[], Awaitable[None]]) -> None:
         try:
             await announce()
         except ActiveCallError as error:
+            if self._call.led_by_client:  # it was told all the same, before the webhook failed
+                self._call.complain("webhook", str(error))
+                return
             reason = f"Failed to process invite: {error}"
             self._call.complain("webhook", str(error), 503)
             self.refuse(503, reason)
@@ -230,8 +253,9 @@ class Setup:
             self._call.finish(NOT_ACCEPTED)
 
     def ringing(self, command: commands.Ringing) -> None:
-        """180, or with early media 183."""
+        """180, or with early media 183; the time to accept begins anew."""
         call, leg = self._call, self._required("ringing")
+        self._await_accept()
         call.advance(CallInput.RING)
         if call.times.ring is None:
             call.times.ring = self._services.clock.wall()

@@ -76,6 +76,10 @@ class MediaStatistics(Model):
     rtt_ms: float | None = None
     remote_lost: int | None = None
     """Our packets that the peer reports missing."""
+    dropped: int = 0
+    """20 ms of a client's audio each that came faster than time goes by."""
+    missed: int = 0
+    """20 ms for a client each that were fetched too late."""
     mos: float | None = None
     """Estimated opinion score of what we received (ITU-T G.107), 1 to 4.5."""
 

@@ -15,7 +15,9 @@ _AUTHORIZATION = re.compile(r"^((?:proxy-)?authorization\s*:\s*)[^\r\n]*(?:\r?\n
 
 
 def mask(value: Any, key: str = "") -> Any:
-    """`value` (plain JSON types) with whatever stands under a telling key, and SRTP keys in SDP, masked."""
+    """`value` (plain JSON types) without what telling keys hold, SRTP keys in SDP, playbook texts."""
+    if key == "playbook" and isinstance(value, str) and value.lstrip().startswith("---"):
+        return MASK  # a whole playbook, with whatever keys its author wrote into it
     if isinstance(value, dict):
         return {name: mask(item, str(name)) for name, item in value.items()}
     if isinstance(value, list):

@@ -26,14 +26,17 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], "As
 
 
 def openai_client(endpoint: str | None, key: SecretStr | None) -> "AsyncOpenAI":
-    """The client for `endpoint` or OPENAI_BASE_URL, with `key` or OPENAI_API_KEY; its connections are reused.
+    """The client for `endpoint` or OPENAI_BASE_URL; its connections are reused.
 
-    Servers other than OpenAI's need no key. Raises ProviderError if there is none for OpenAI's.
+    OPENAI_API_KEY is for OPENAI_BASE_URL alone: who names another server gives its key. Servers other than
+    OpenAI's need none. Raises ProviderError if there is none for OpenAI's.
     """
     from openai import AsyncOpenAI
 
-    base = endpoint or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-    secret = key.get_secret_value() if key else os.environ.get("OPENAI_API_KEY", "")
+    ours = os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+    base = endpoint or ours
+    ours_key = os.environ.get("OPENAI_API_KEY", "") if base == ours else ""
+    secret = key.get_secret_value() if key else ours_key
     if not secret and "api.openai.com" in base:
         raise ProviderError("openai", "no API key: set apiKey or the variable OPENAI_API_KEY")
     clients = _clients.setdefault(asyncio.get_running_loop(), {})

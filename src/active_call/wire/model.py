@@ -1,5 +1,6 @@
 """The base of everything clients and playbooks write: camelCase outside, snake_case inside, both accepted."""
 
+import json
 import re
 from typing import Annotated, Any
 
@@ -70,7 +71,7 @@ WaitTimeout = Annotated[float, BeforeValidator(_seconds_or_ms), Field(ge=0), _DU
 
 Text = Annotated[
     str,
-    BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v),
+    BeforeValidator(lambda v: json.dumps(v) if isinstance(v, int | float) else v),
     WithJsonSchema({"type": ["string", "number", "boolean"]}),
 ]
-"""Text; a number is read as its digits (`speaker: 101001`)."""
+"""Text; a number is read as its digits (`speaker: 101001`), and false as "false"."""

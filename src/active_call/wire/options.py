@@ -190,9 +190,13 @@ M = TypeVar("M", bound=Model)
 
 
 def merge(base: M | None, over: M | None) -> M | None:
-    """`over` laid over `base`, field by field: what `over` was not given is taken from `base`."""
+    """`over` laid over `base`, field by field: what `over` was not given is taken from `base`.
+
+    Credentials are for one service: they are not taken over to another provider or endpoint.
+    """
     if base is None or over is None:
         return over if base is None else base
+    base = _without_credentials(base) if _goes_elsewhere(base, over) else base
     fields: dict[str, Any] = {}
     for name in over.model_fields_set:
         value = getattr(over, name)
@@ -202,3 +206,19 @@ def merge(base: M | None, over: M | None) -> M | None:
         if value is not None:
             fields[name] = value
     return base.model_copy(update=fields)
+
+
+_CREDENTIALS = ("app_id", "secret_id", "secret_key")
+
+
+def _goes_elsewhere(base: Model, over: Model) -> bool:
+    """Whether `over` names another provider than `base` did, or another endpoint, the default one included."""
+    for name in ("provider", "type", "endpoint"):
+        before, now = getattr(base, name, None), getattr(over, name, None)
+        if now not in (None, before) and (before is not None or name == "endpoint"):
+            return True
+    return False
+
+
+def _without_credentials(option: M) -> M:
+    return option.model_copy(update={name: None for name in _CREDENTIALS if name in option.model_fields_set})

@@ -33,6 +33,14 @@ def test_a_gateway_that_takes_no_calls_says_why() -> None:
     assert response.json()["reasons"] == ["draining"]
 
 
+def test_health_is_for_checks_by_head_too() -> None:
+    async def ask() -> httpx.Response:
+        async with client_of(FakeGateway()) as client:
+            return await client.head("/health")
+
+    assert asyncio.run(ask()).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/docs", "/redoc"])
 def test_other_paths_are_not_found(path: str) -> None:
     response = get(path)

@@ -48,5 +48,18 @@ def test_too_many_events_are_an_error() -> None:
     outbox.pause()
     outbox.control(b"1")
     outbox.control(b"2")
-    with pytest.raises(ChannelFull, match="more than 2 events"):
+    with pytest.raises(ChannelFull, match="2 events of 2 bytes"):
         outbox.control(b"3")
+
+
+def test_events_that_wait_are_bounded_in_bytes_too() -> None:
+    outbox = Outbox(lambda frame: None)
+    outbox.pause()
+    for _ in range(17):
+        outbox.control(bytes(1 << 20))
+    with pytest.raises(ChannelFull):
+        outbox.control(b"one more")
+
+    outbox.resume()
+    outbox.pause()
+    outbox.control(b"there is room again")

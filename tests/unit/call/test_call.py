@@ -181,7 +181,7 @@ def test_a_bug_in_a_task_ends_the_call_properly() -> None:
 
     scene = Scene(dialogue=NotingDialogue(bug)).play(nothing)
     assert scene.names()[-1] == "hangup"
-    assert (scene.ending.status, scene.call.news.errors) == (500, ["oops"])
+    assert (scene.ending.status, list(scene.call.news.errors)) == (500, ["oops"])
     assert scene.sip.done[-1] == "hangup"
 
 
@@ -448,7 +448,7 @@ def test_a_recording_that_failed_is_an_error_of_the_call() -> None:
         scene.call.send(Hangup())
 
     scene.play(script)
-    assert scene.call.news.errors == ["recording r.wav: disk full"]
+    assert list(scene.call.news.errors) == ["recording r.wav: disk full"]
 
 
 def test_an_overflowing_inbox_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:

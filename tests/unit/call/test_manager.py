@@ -37,6 +37,8 @@ class House:
         self.variables: dict[str, Any] = {}
         self.ended: list[Call] = []
         self.refusal: Exception | None = None
+        self.option = CallOption()
+        """Of playbooks that clients name."""
         self.lead: Lead | Announce = Lead(self.dialogue, CallOption())
         self.asked: list[str] = []
         """Names of playbooks."""
@@ -61,7 +63,7 @@ class House:
         self.asked.append(name)
         if self.refusal is not None:
             raise self.refusal
-        return Lead(self.dialogue, CallOption())
+        return Lead(self.dialogue, self.option)
 
     def rings(self, offer: bytes | None = OFFER, dialog_id: str = "dialog-1") -> NotingSip:
         """An INVITE comes in."""
@@ -434,3 +436,19 @@ def test_many_clients_come_and_go_and_nothing_stays(tmp_path: Path) -> None:
     house = live(tmp_path, script)
     assert len(house.plane.told(CloseLane)) == 250
     assert house.calls.failed == 0
+
+
+def test_a_playbook_written_by_a_client_records_below_the_root(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "a.wav"
+
+    async def script(house: House) -> None:
+        house.option = CallOption(recorder=RecorderOption(recorder_file=str(elsewhere)))
+        call = house.calls.dial(CallOption(callee="sip:bob@example.com", playbook="---\n---\n"))
+        await asyncio.sleep(0.01)
+        call.on_sip(Answered(sdp=OFFER))
+        await asyncio.sleep(0.01)
+        plan = call.effects.recording
+        assert plan is not None
+        assert str(plan.path).startswith(str(tmp_path / "recorders"))
+
+    live(tmp_path, script)

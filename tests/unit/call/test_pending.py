@@ -41,3 +41,12 @@ def test_the_oldest_make_room() -> None:
     assert len(waiting) == pending._LIMIT
     assert waiting.take(ids[0]) is None
     assert waiting.take(ids[-1]) == str(pending._LIMIT)
+
+
+def test_long_texts_make_room_sooner() -> None:
+    pending = PendingPlaybooks(HandClock())
+
+    for _ in range(100):
+        pending.add("---" + "x" * (1 << 20))
+
+    assert 50 < len(pending) < 70

@@ -96,3 +96,10 @@ def test_a_recording_is_listed_unless_it_failed(call: Call, tmp_path: Path) -> N
     assert (file.path, file.size, file.extra) == (str(path), 44, {"samples": 16_000})
     call.on_lane(RecordingClosed(0, 7, 5, str(path), 0, "disk full"))
     assert record_of(call).recorder is None
+
+
+def test_a_clients_audio_that_was_lost_is_counted(call: Call, lane: Lane) -> None:
+    lane.statistics = replace(lane.snapshot(), dropped=3, missed=2)
+    media = record_of(call).media
+    assert media is not None
+    assert (media.dropped, media.missed) == (3, 2)

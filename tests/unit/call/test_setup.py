@@ -10,12 +10,13 @@ from active_call.call.services import Lead
 from active_call.call.state import CallState
 from active_call.core.errors import ActiveCallError, LocalProtocolError
 from active_call.lanes.messages import ConfigureLane, OpenExternal, StartRecording
+from active_call.outbound.guard import Origin
 from active_call.sip.events import Answered, Ended, Rejected
 from active_call.wire import events
 from active_call.wire.commands import Hangup, Invite, Reject, Ringing, Start
 from active_call.wire.options import AmbianceOption, CallOption, RecorderOption, SipOption, TtsOption
 from tests.unit.call.fakes import OFFER, NotingDialogue
-from tests.unit.call.scene import Scene
+from tests.unit.call.scene import Scene, plays
 
 # --- a client's own audio -------------------------------------------------------------------------------
 
@@ -367,3 +368,63 @@ def test_an_address_that_cant_be_dialled_is_told_once() -> None:
     scene = Scene("sip").play(script)
     assert scene.errors() == [("invite", "callee: no URI")]
     assert scene.names() == ["trackStart", "error", "trackEnd", "hangup"]
+
+
+def test_a_hook_that_fails_late_does_not_take_the_call_from_its_client() -> None:
+    async def script(scene: Scene) -> None:
+        claimed(scene)
+        await scene.accept()
+        await asyncio.sleep(2)
+        assert not scene.call.over
+        await scene.give(Hangup())
+
+    async def hook() -> None:
+        await asyncio.sleep(1)
+        raise ActiveCallError("no answer of the webhook")
+
+    scene = Scene("waiting", hook=hook).play(script)
+
+    assert scene.errors() == [("webhook", "no answer of the webhook")]
+
+
+def test_ringing_gives_the_time_to_accept_anew() -> None:
+    async def script(scene: Scene) -> None:
+        claimed(scene)
+        await asyncio.sleep(50)
+        await scene.give(Ringing())
+        await asyncio.sleep(50)
+        assert not scene.call.over
+        await asyncio.sleep(20)
+
+    scene = Scene("waiting").play(script)
+
+    assert scene.ending.status == 408
+
+
+def test_extras_leave_the_built_in_variables() -> None:
+    async def script(scene: Scene) -> None:
+        scene.call.variables["session_id"] = "c1"
+        await scene.start(extra={"session_id": "another", "name": "Ada"})
+        await scene.give(Hangup())
+
+    scene = Scene("audio").play(script)
+
+    assert scene.call.variables["session_id"] == "c1"
+    assert scene.call.variables["name"] == "Ada"
+
+
+@pytest.mark.parametrize(("playbook", "origin"), [("a.md", Origin.OPERATOR), ("---\n---", Origin.CLIENT)])
+def test_a_playbook_written_by_a_client_plays_only_what_the_client_may(
+    playbook: str, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Origin] = []
+
+    async def script(scene: Scene) -> None:
+        await scene.start(playbook=playbook)
+        monkeypatch.setattr(scene.call.player, "play", lambda command, *, origin: asked.append(origin))
+        scene.call.send(plays("https://192.0.2.1/x.wav"))
+        await scene.give(Hangup())
+
+    Scene("audio", playbooks={playbook: Lead(NotingDialogue(), CallOption())}).play(script)
+
+    assert asked == [origin]

@@ -41,3 +41,10 @@ def test_secrets_in_urls_are_masked() -> None:
 
 def test_numbers_of_tokens_are_no_secret() -> None:
     assert mask({"max_tokens": 200, "password": 1234}) == {"max_tokens": 200, "password": MASK}
+
+
+def test_the_text_of_a_playbook_may_hold_keys() -> None:
+    told = mask({"option": {"playbook": "---\nllm: {apiKey: sk-123}\n---\nHi"}, "name": {"playbook": "a.md"}})
+
+    assert "sk-123" not in str(told)
+    assert told["name"] == {"playbook": "a.md"}

@@ -83,3 +83,9 @@ def test_blocks_are_merged_field_by_field() -> None:
     assert merged is not None
     assert merged.tts is not None
     assert (merged.tts.provider, merged.tts.speed, merged.codec) == ("espeak", 1.0, "pcmu")
+
+
+def test_text_is_read_from_json_as_json_writes_it() -> None:
+    option = CallOption.model_validate({"extra": {"a": 1}, "asr": {"extra": {"partial": False, "n": 2}}})
+    assert option.asr is not None
+    assert option.asr.extra == {"partial": "false", "n": "2"}
