@@ -31,7 +31,19 @@ class Baresip:
     sip_port: int = 0
 
     def __enter__(self) -> "Baresip":
-        self.sip_port = self.sip_port or free_port()
+        wanted = self.sip_port
+        for _ in range(3):
+            # A port that was free may be taken before baresip has it.
+            self.sip_port = wanted or free_port()
+            try:
+                self._start()
+            except OSError:
+                self._end()
+            else:
+                return self
+        raise RuntimeError(f"baresip does not start:\n{(self.folder / 'baresip.log').read_text()}")
+
+    def _start(self) -> None:
         control = free_port(socket.SOCK_STREAM)
         self.folder.mkdir(parents=True, exist_ok=True)
         silence = self.folder / "silence.wav"
@@ -68,12 +80,14 @@ class Baresip:
             ["baresip", "-f", str(self.folder)], stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL
         )
         self._control = self._connect(control)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._control.close()
+        self._end()
+
+    def _end(self) -> None:
         self._process.terminate()
         try:
             self._process.wait(5)
