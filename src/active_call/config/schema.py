@@ -76,7 +76,7 @@ class Recording(Section):
     auto_start: bool = False
     path: str = "./config/recorders"
     filename_pattern: str | None = Field(None, min_length=1)
-    samplerate: int = Field(16_000, ge=8_000, le=48_000)
+    samplerate: int = Field(16_000, ge=8_000, le=48_000, multiple_of=25)
     ptime: int = Field(200, ge=0)
     format: Literal["wav", "pcm", "pcmu", "pcma", "g722"] = "wav"
 

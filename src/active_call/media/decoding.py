@@ -30,7 +30,12 @@ async def decode(path: Path) -> AsyncIterator[Pcm]:
 
     Raises OSError, and MediaError for what is no audio.
     """
-    reader = await asyncio.to_thread(_open, path)
+    opening = asyncio.get_running_loop().run_in_executor(None, _open, path)
+    try:
+        reader = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_unwanted)  # the thread goes on
+        raise
     try:
         milliseconds = _FIRST_MS
         while (pcm := await asyncio.to_thread(reader.read, milliseconds)) is not None:
@@ -41,6 +46,11 @@ async def decode(path: Path) -> AsyncIterator[Pcm]:
             raise MediaError(f"the file holds no sound; {SUPPORTED}")
     finally:
         reader.close()
+
+
+def _close_unwanted(opening: "asyncio.Future[_Reader]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 class _Reader(Protocol):

@@ -2,7 +2,7 @@
 
 An operator's URLs are free. A client's may lead to this machine and to private networks unless the policy says
 otherwise. One that came from a caller, a language model, a SIP header or a tool is never followed there.
-Link-local addresses, where clouds keep their credentials, are for operators only.
+Link-local addresses and others where clouds keep their credentials are for operators only.
 """
 
 import re
@@ -22,6 +22,19 @@ _LONGEST = 8_192
 _HOST = re.compile(r"[^\s:*@/?#]+")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _EMBEDS_IPV4 = IPv6Network("::/96")
+_METADATA = frozenset(
+    map(
+        ip_address,
+        (
+            "fd00:ec2::254",  # Amazon
+            "fd20:ce::254",  # Google
+            "168.63.129.16",  # Azure
+            "100.100.100.200",  # Alibaba
+            "192.0.0.192",  # Oracle
+        ),
+    )
+)
+"""Services that give credentials to the machines of a cloud, where they aren't link-local."""
 
 
 class Origin(StrEnum):
@@ -140,4 +153,4 @@ def _is_special(ip: IPv4Address | IPv6Address) -> bool:
     """Neither a public host nor one in somebody's network."""
     if ip.is_loopback:  # ::1 lies in a reserved block
         return False
-    return ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
+    return ip in _METADATA or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved

@@ -29,12 +29,19 @@ class Background:
 
     def configure(self, message: SetAmbience) -> None:
         """Begin, change or end the lane's sound. What can't be read is told by log, and ends it."""
+        self._forget(message.row)
         self._waiting[message.row] = message
 
     def remove(self, row: int) -> None:
         """Forget the lane."""
-        self._waiting.pop(row, None)
+        self._forget(row)
         self._ambience.stop(row)
+
+    def _forget(self, row: int) -> None:
+        """The lane waits no more; a file that no other waits for need not be kept when it has been read."""
+        message = self._waiting.pop(row, None)
+        if message and message.path and all(other.path != message.path for other in self._waiting.values()):
+            self._sounds.forget(message.path)
 
     def mix(self, rows: Int64, playing: Flags, out: Pcm) -> Flags:
         """Add the sounds to `out` (n, 320), what `rows` (n,) are to hear. Returns which of them hear anything.

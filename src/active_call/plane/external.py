@@ -71,7 +71,8 @@ class ExternalLanes:
         table = self._table
         self._read[row] = table.external_read[row]
         self._dropped[row] = table.external_dropped[row]
-        self._seen[row] = 0
+        # Bytes are only counted as new if the process before us has not seen them.
+        self._seen[row] = table.external_write[row] if table.rx_tick[row] >= 0 else 0
         self._flowing[row] = False
         self._excess[row] = self._depth[row] = 0
         self._least[row] = _FAR

@@ -5,6 +5,7 @@ They are copied rather than mapped: a mapped file that somebody truncates would 
 
 import logging
 import threading
+from collections import deque
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -26,8 +27,8 @@ class Sounds:
     def __init__(self, *, threaded: bool = True) -> None:
         self._threaded = threaded
         self._loaded: WeakValueDictionary[str, Pcm] = WeakValueDictionary()
-        self._loading: set[str] = set()
-        self._done: dict[str, Pcm | None] = {}
+        self._loading: dict[str, deque[Pcm | None]] = {}
+        """Where each reading puts its one result."""
 
     def take(self, path: str) -> Pcm | None:
         """The samples of a file as long as somebody holds them; None while it is still being read.
@@ -38,31 +39,38 @@ class Sounds:
         sound = self._loaded.get(path)
         if sound is not None:
             return sound
-        if path not in self._loading:
-            self._loading.add(path)
+        result = self._loading.get(path)
+        if result is None:
+            result = self._loading[path] = deque()
             if self._threaded:
-                threading.Thread(target=self._work, args=(path,), name="sound", daemon=True).start()
+                threading.Thread(target=_work, args=(path, result), name="sound", daemon=True).start()
             else:
-                self._load(path)
-        if path not in self._done:
+                _load(path, result)
+        if not result:
             return None
-        self._loading.discard(path)
-        sound = self._done.pop(path)
+        del self._loading[path]
+        sound = result.pop()
         if sound is None:
             raise ValueError(f"{path} can't be used as a sound")
         self._loaded[path] = sound
         return sound
 
-    def _work(self, path: str) -> None:
-        leave_real_time()
-        self._load(path)
+    def forget(self, path: str) -> None:
+        """Nobody waits for the file any more."""
+        self._loading.pop(path, None)
 
-    def _load(self, path: str) -> None:
-        try:
-            self._done[path] = _read(Path(path))
-        except (OSError, ValueError) as error:
-            _log.error("background sound %s: %s", path, error)
-            self._done[path] = None
+
+def _work(path: str, result: deque[Pcm | None]) -> None:
+    leave_real_time()
+    _load(path, result)
+
+
+def _load(path: str, result: deque[Pcm | None]) -> None:
+    try:
+        result.append(_read(Path(path)))
+    except (OSError, ValueError) as error:
+        _log.error("background sound %s: %s", path, error)
+        result.append(None)
 
 
 def _read(path: Path) -> Pcm:

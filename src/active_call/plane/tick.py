@@ -191,7 +191,7 @@ class MediaTick:
                 self.transmission.playback.put_mark(row, message.mark, message.position)
             case SendDigits():
                 # A spare can't tell which keys have been pressed by now.
-                if self.active:
+                if self.active and isinstance(opened, OpenLane):
                     self.transmission.send_digits(message)
             case StartRecording():
                 self._stop_recording(row)
@@ -392,6 +392,7 @@ class MediaTick:
             heard[self._muted] = narrow[self._muted] = 0
         if len(denoised := self.denoise.rows):
             self.denoise.hear(heard, self._place[denoised])
+            heard[self._muted] = 0  # it lags behind, and still had some of what was said before
         self._detect(tick)
 
     def _detect(self, tick: int) -> None:

@@ -5,7 +5,6 @@ hold 2 s: audio that it could not fetch in time becomes silence, so a file never
 """
 
 import logging
-import os
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from active_call.dsp.rate import RateConverter
 from active_call.lanes.messages import RecordingClosed
 from active_call.lanes.ring import ring_read
 from active_call.lanes.table import HEARD_SAMPLES, Table
+from active_call.plane.priority import leave_real_time
 from active_call.plane.wav import StereoWav
 
 _log = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ _LEAST_CHUNK_MS: Final = 200
 _MOST_CHUNK_MS: Final = 1000
 _LEAST_RATE: Final = 8000
 _MOST_RATE: Final = 48_000
+_RATE_STEP: Final = 25
+"""Hz; the matrix of a converter to 47,999 Hz would take 6 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,7 @@ class Recorder:
             self._writer.take(item)
 
     def _work(self) -> None:
-        if os.sched_getscheduler(0) != os.SCHED_OTHER:  # a thread inherits the real-time priority of the tick
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        leave_real_time()
         while (item := self._items.get()) is not None:
             try:
                 self._writer.take(item)
@@ -229,8 +230,10 @@ class _Writer:
 
 def _open(start: _Start, tick: int) -> _Recording:
     """Raises OSError, and ValueError for a rate that isn't supported."""
-    if not _LEAST_RATE <= start.rate_hz <= _MOST_RATE:
-        raise ValueError(f"{start.rate_hz} Hz: recordings have {_LEAST_RATE} to {_MOST_RATE}")
+    if not _LEAST_RATE <= start.rate_hz <= _MOST_RATE or start.rate_hz % _RATE_STEP:
+        raise ValueError(
+            f"{start.rate_hz} Hz: recordings have {_LEAST_RATE} to {_MOST_RATE}, in steps of {_RATE_STEP}"
+        )
     file = StereoWav(start.path, start.rate_hz, resume=start.resume)
     converter = None
     have = file.frames

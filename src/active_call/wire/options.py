@@ -66,7 +66,9 @@ class RecorderOption(Model):
     """Recording of one call. An empty file name means `<root>/<session id>.wav`."""
 
     recorder_file: str = also("recorderFile", "recorder_file", default="")
-    samplerate: int = also("samplerate", "sampleRate", "sample_rate", default=16_000, ge=8_000, le=48_000)
+    samplerate: int = also(
+        "samplerate", "sampleRate", "sample_rate", default=16_000, ge=8_000, le=48_000, multiple_of=25
+    )
     ptime: int = Field(200, ge=0)
     format: str = "wav"
 

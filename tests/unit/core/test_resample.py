@@ -72,3 +72,12 @@ def test_other_targets() -> None:
 def test_absurd_rates_are_refused(rate: int) -> None:
     with pytest.raises(ValueError, match="can't convert"):
         Resampler(rate)
+
+
+@pytest.mark.parametrize("rate", [47_999, 191_999])
+def test_a_rate_that_is_almost_a_common_one_costs_no_more(rate: int) -> None:
+    resampler = Resampler(rate)
+    assert resampler._rows.nbytes < 1 << 20
+    assert len(resampler.process(np.zeros(rate, np.int16))) + len(resampler.flush()) == pytest.approx(
+        16_000, abs=1
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import cast
@@ -12,6 +13,7 @@ import soundfile
 
 from active_call.core.audio import Pcm
 from active_call.core.errors import MediaError
+from active_call.media import decoding
 from active_call.media.decoding import decode
 
 SECONDS = 3
@@ -120,3 +122,32 @@ def test_missing_files_are_os_errors(tmp_path: Path) -> None:
         asyncio.run(pieces_of(tmp_path / "none"))
     with pytest.raises(IsADirectoryError):
         asyncio.run(pieces_of(tmp_path))
+
+
+def test_a_file_that_is_being_opened_when_nobody_wants_it_any_more_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opening, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Reader:
+        def close(self) -> None:
+            closed.set()
+
+    def slow(path: Path) -> Reader:
+        opening.set()
+        go_on.wait(5)
+        return Reader()
+
+    async def first() -> None:
+        await anext(decode(Path("x.mp3")))
+
+    async def interrupted() -> bool:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(first())
+            await asyncio.to_thread(opening.wait, 5)
+            task.cancel()
+        go_on.set()
+        return await asyncio.to_thread(closed.wait, 2)
+
+    monkeypatch.setattr(decoding, "_open", slow)
+    assert asyncio.run(interrupted())

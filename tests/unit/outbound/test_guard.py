@@ -124,3 +124,14 @@ def test_an_address_reaches_the_same_host_in_every_spelling(address: Any) -> Non
     assert parse_ip(str(reached)) == reached
     if address.version == 4:
         assert parse_ip(f"::ffff:{address}") == address
+
+
+@pytest.mark.parametrize(
+    "host", ["[fd00:ec2::254]", "[fd20:ce::254]", "100.100.100.200", "168.63.129.16", "192.0.0.192"]
+)
+def test_services_that_give_credentials_to_machines_are_for_operators(host: str) -> None:
+    url, guard = f"http://{host}/latest/meta-data", Guard(OutboundPolicy())
+    guard.check(url, Origin.OPERATOR)
+    for origin in (Origin.CLIENT, Origin.CALL):
+        with pytest.raises(GuardError, match="not allowed"):
+            guard.check(url, origin)

@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from active_call.core.audio import TICK_SAMPLES, Pcm
 from active_call.lanes.messages import CloseLane, SetAmbience
 from active_call.lanes.table import Table
+from active_call.plane import sounds
 from active_call.plane.background import Background
 from tests.unit.plane.rig import REMOTE, Rig
 
@@ -167,3 +169,16 @@ def test_closed_lane_takes_its_sound_with_it(hum: str) -> None:
     rig.open(0)
     rig.ticks(3)
     assert not playing(rig).any()
+
+
+def test_a_sound_that_nobody_waits_for_any_more_is_not_kept(
+    table: Table, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(sounds, "_read", lambda path: go_on.wait(5))
+    background = Background(table)
+    background.configure(SetAmbience(ROW, 1, path, 0.1, 0.5, 0.1))
+    mix(background)
+    background.remove(ROW)
+    go_on.set()
+    assert not background._sounds._loading

@@ -3,7 +3,15 @@ import pytest
 
 from active_call.core.audio import TICK_SAMPLES, Pcm
 from active_call.core.errors import MediaError
-from active_call.lanes.messages import CloseLane, ConfigureVad, SetDenoise, StartRecording, StopRecording
+from active_call.lanes.messages import (
+    AdjustLane,
+    CloseLane,
+    ConfigureVad,
+    DenoiseKind,
+    SetDenoise,
+    StartRecording,
+    StopRecording,
+)
 from active_call.lanes.ring import ring_read
 from active_call.lanes.table import Table
 from active_call.plane import denoise
@@ -249,3 +257,19 @@ def test_spare_goes_on_cleaning_and_keeping() -> None:
     lines.ticks(60)
     np.testing.assert_array_equal(lines.kept(90), lines.rig.heard(90, 1))
     assert power(lines.rig.heard(10, 0)) < power(lines.rig.heard(10, 1)) / 10
+
+
+@pytest.mark.parametrize("kind", ["webrtc", "rnnoise"])
+def test_what_was_said_before_muting_is_not_heard_after_it(kind: DenoiseKind) -> None:
+    rig = Rig()
+    rig.open_external()
+    rig.media.denoise = Denoise(rig.table, threaded=False)
+    rig.media.apply(SetDenoise(0, 1, kind))
+    for tick in noise(10):
+        rig.feed(tick.tobytes())
+        rig.tick()
+    rig.media.apply(AdjustLane(0, 1, mute_received=True))
+    for tick in noise(4):
+        rig.feed(tick.tobytes())
+        rig.tick()
+    assert not rig.heard(4).any()

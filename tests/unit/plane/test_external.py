@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from active_call.core.audio import Pcm
 from active_call.dsp.g711 import G711, MU_LAW
 from active_call.lanes.external import ExternalCodec, frame_bytes
-from active_call.lanes.messages import AdjustLane, CloseLane, MediaStarted
+from active_call.lanes.messages import AdjustLane, CloseLane, MediaStarted, SendDigits
 from tests.unit.plane.rig import Rig, tone
 
 
@@ -278,3 +278,25 @@ def test_a_muted_peer_is_zeros_for_everybody() -> None:
     rig.media.apply(AdjustLane(0, 1))
     rig.tick()
     assert frames_heard(rig, 1) == [2]
+
+
+def test_keys_for_a_lane_without_packets_harm_no_other() -> None:
+    rig = Rig()
+    rig.open(0)
+    rig.open_external(1)
+    rig.media.apply(SendDigits(1, 1, "5"))
+    assert list(rig.tick()) == [0]
+
+
+def test_after_a_takeover_old_audio_is_no_sign_of_life() -> None:
+    rig = Rig()
+    rig.open_external()
+    rig.feed(counter(0))
+    for _ in range(10):
+        rig.tick()
+    heard = int(rig.table.rx_tick[0])
+    successor = Rig(rig.table, active=False)
+    successor.tell_external()
+    successor.media.promote(10, {})
+    successor.tick()
+    assert rig.table.rx_tick[0] == heard

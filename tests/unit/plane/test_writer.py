@@ -182,7 +182,7 @@ def test_a_disk_that_is_full_is_told_and_what_was_written_stays(
     assert closed.samples == read(path).shape[1] > 0
 
 
-@pytest.mark.parametrize("rate_hz", [0, 7999, 48_001])
+@pytest.mark.parametrize("rate_hz", [0, 7999, 8005, 48_001])
 def test_rates_that_are_not_supported_are_told(plane: Plane, path: Path, rate_hz: int) -> None:
     plane.start(path, rate_hz=rate_hz)
     assert f"{rate_hz} Hz" in plane.stop().error

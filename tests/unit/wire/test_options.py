@@ -1,9 +1,9 @@
 """Merging of options, layer over layer."""
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
-from active_call.wire.options import CallOption, SipOption, TtsOption, merge
+from active_call.wire.options import CallOption, RecorderOption, SipOption, TtsOption, merge
 
 OPERATOR = CallOption(
     tts=TtsOption(provider="openai", speaker="alloy", speed=1.2, secret_key=SecretStr("hush"), app_id="1")
@@ -49,3 +49,9 @@ def test_a_provider_named_for_the_first_time_gets_the_key_that_waited() -> None:
 def test_options_without_a_service_merge_by_field() -> None:
     merged = merge(SipOption(username="u", password=SecretStr("p")), SipOption(realm="r"))
     assert merged == SipOption(username="u", password=SecretStr("p"), realm="r")
+
+
+def test_a_recording_has_a_rate_that_its_filter_can_do() -> None:
+    with pytest.raises(ValidationError, match="multiple of 25"):
+        RecorderOption(samplerate=47_999)
+    assert RecorderOption(samplerate=44_100).samplerate == 44_100
