@@ -324,7 +324,7 @@ class _Entry:
         if self._draft is None:
             self._draft = self._cache.draft(self._key, SPEECH)
         for pcm in self._held:
-            self._draft.write(pcm.astype("<i2", copy=False).tobytes())
+            self._draft.append(pcm)
         self._held.clear()
         self._samples = 0
         if whole:

@@ -58,7 +58,7 @@ class MediaCache:
         """Keep speech. Raises OSError."""
         draft = self.draft(key, SPEECH)
         try:
-            draft.write(pcm.astype("<i2", copy=False).tobytes())
+            draft.append(pcm)
             draft.keep()
         finally:
             draft.drop()
@@ -82,6 +82,10 @@ class Draft:
     def write(self, data: bytes) -> None:
         """Append."""
         self._file.write(data)
+
+    def append(self, pcm: Pcm) -> None:
+        """Append samples, as entries of speech and sound have them."""
+        self.write(pcm.astype("<i2", copy=False).tobytes())
 
     def flush(self) -> None:
         """Let others read what was written."""

@@ -70,11 +70,10 @@ class MediaSource:
             async with _drafted(self.cache, key, SOUND) as draft, closing(self.open(name, origin)) as pieces:
                 size = 0
                 async for pcm in pieces:
-                    data = pcm.astype("<i2", copy=False).tobytes()
-                    size += len(data)
+                    size += pcm.nbytes
                     if size > _MOST_SOUND_BYTES:
                         raise MediaError("longer than half an hour; only shorter sounds are looped")
-                    await asyncio.to_thread(draft.write, data)
+                    await asyncio.to_thread(draft.append, pcm)
                 return await asyncio.to_thread(draft.keep)
         except (OSError, MediaError) as error:
             raise _named(name, error) from None
