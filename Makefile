@@ -9,7 +9,7 @@ setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,codecs,dev]'
 	@touch $@
 
 run: setup
@@ -35,7 +35,8 @@ bench: setup
 # Real peers for the end-to-end tests (Debian, as root): only .ci/run calls this.
 system:
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends sip-tester baresip-core sox iproute2 chromium
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends sip-tester baresip-core sox iproute2 chromium \
+		linphone-cli kamailio kamailio-tls-modules coturn nftables openssl libbcg729-0
 
 clean:
 	rm -rf $(VENV) build dist

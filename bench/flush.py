@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from active_call.core.audio import SAMPLE_RATE, Pcm
-from active_call.lanes.messages import ConfigureLane
+from active_call.lanes.messages import PCMU, ConfigureLane
 from active_call.media.lane import Lane
 from active_call.media.ports import PortRange
 from active_call.media.supervisor import MediaPlane
@@ -66,9 +66,9 @@ def _configure(lane: Lane, port: int) -> None:
         ConfigureLane(
             lane.ref.row,
             lane.ref.generation,
-            codec="pcmu",
-            payload_type=0,
-            dtmf_payload_type=None,
+            sends=PCMU,
+            receives=(PCMU,),
+            sends_events=None,
             remote=(HOST, port),
             remote_rtcp=None,
         )

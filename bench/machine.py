@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from active_call.lanes.messages import ConfigureLane
+from active_call.lanes.messages import PCMU, ConfigureLane
 from active_call.media.lane import Lane
 from active_call.media.ports import PortRange
 from active_call.media.supervisor import MediaPlane
@@ -78,7 +78,7 @@ async def bare_loop(calls: int, seconds: float, talk: Talk) -> float:
     ports = json.loads(await process.stdout.readline())
     for lane, port in zip(lanes, ports, strict=True):
         ref = lane.ref
-        lane.configure(ConfigureLane(ref.row, ref.generation, "pcmu", 0, None, (HOST, port), None))
+        lane.configure(ConfigureLane(ref.row, ref.generation, PCMU, (PCMU,), None, (HOST, port), None))
     async with asyncio.TaskGroup() as tasks:
         talking = [tasks.create_task(talk(lane, at)) for at, lane in enumerate(lanes)]
         output, _ = await process.communicate(json.dumps([lane.port for lane in lanes]).encode() + b"\n")

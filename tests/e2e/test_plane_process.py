@@ -16,6 +16,7 @@ import pytest
 
 from active_call.dsp.rtp import packet
 from active_call.lanes.messages import (
+    PCMU,
     ConfigureLane,
     ControlMessage,
     OpenLane,
@@ -97,7 +98,7 @@ class Gateway:
                 each.setblocking(False)
             self.table.generation[row] = row + 1
             opened = OpenLane(row, row + 1, 1000 + row, 65_530, 2**32 - 800, "test")
-            configured = ConfigureLane(row, row + 1, "pcmu", 0, None, sock.getsockname(), None)
+            configured = ConfigureLane(row, row + 1, PCMU, (PCMU,), None, sock.getsockname(), None)
             for process in self.processes:
                 process.send(opened, (rtp.fileno(), rtcp.fileno()))
                 process.send(configured)

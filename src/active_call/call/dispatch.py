@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _WAITING_LIMIT = 1000
 _LATER = {
     "refer": "transfers are",
+    "sendDtmf": "keys to press are",
     "bridge": "bridges are",
     "unbridge": "bridges are",
     "message": "SIP messages within a call are",

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from active_call.call.dialing import DialPlan
 from active_call.core.errors import MediaError, RemoteProtocolError
 from active_call.lanes.external import ExternalCodec
-from active_call.lanes.messages import Codec, ConfigureLane
+from active_call.lanes.messages import ConfigureLane, RtpCodec, RtpFormat
 from active_call.media.lane import Lane
 from active_call.media.supervisor import MediaPlane
 from active_call.sdp.negotiate import LocalMedia, Negotiated, accept_answer, answer_offer, make_offer
-from active_call.sip.agent import Credentials, SipAgent, SipCall
+from active_call.sip.agent import SipAgent, SipCall
 from active_call.sip.events import SipEvent
 from active_call.sip.usage import UsageState
 
@@ -36,7 +37,7 @@ class MediaPolicy:
         return replace(self, codecs=(first, *(name for name in self.codecs if name != first)))
 
 
-_SUPPORTED: dict[str, Codec] = {"pcmu": "pcmu", "pcma": "pcma"}
+_SUPPORTED: dict[str, RtpCodec] = {"pcmu": "pcmu", "pcma": "pcma"}
 
 
 class Leg(Protocol):
@@ -138,23 +139,20 @@ class SipLeg:
     def dial(
         self,
         agent: SipAgent,
-        target: str,
+        plan: DialPlan,
         *,
-        caller: str,
         call_id: str,
         listener: Callable[[SipEvent], None],
-        headers: Mapping[str, str],
-        credentials: Credentials | None,
     ) -> None:
         """Outbound: send INVITE with our offer."""
         self.local_sdp = make_offer(self.local)
         self._sip = agent.invite(
-            target,
-            caller=caller,
+            plan.target,
+            caller=plan.caller,
             sdp=self.local_sdp,
             listener=listener,
-            headers=headers,
-            credentials=credentials,
+            headers=plan.headers,
+            credentials=plan.credentials,
             call_id=call_id,
         )
 
@@ -185,13 +183,17 @@ class SipLeg:
 
     def _configure(self, session: Negotiated) -> None:
         ref = self.lane.ref
+        audio = RtpFormat(session.payload_type, _SUPPORTED[session.codec])
+        events = None
+        if session.dtmf_payload_type is not None:
+            events = RtpFormat(session.dtmf_payload_type, "telephone-event")
         self.lane.configure(
             ConfigureLane(
                 ref.row,
                 ref.generation,
-                codec=_SUPPORTED[session.codec],
-                payload_type=session.payload_type,
-                dtmf_payload_type=session.dtmf_payload_type,
+                sends=audio,
+                receives=(audio, events) if events is not None else (audio,),
+                sends_events=events,
                 remote=session.remote,
                 remote_rtcp=session.remote_rtcp,
                 ptime_ms=session.ptime_ms,

@@ -6,8 +6,8 @@ All methods are called by the call, in order, and return at once; what peers ans
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, get_args
 
+from active_call.call.dialing import plan_call
 from active_call.call.leg import AudioLeg, SipLeg
-from active_call.call.parties import callee_uri, caller_uri, host_of
 from active_call.call.reasons import (
     NO_PENDING_CALL,
     NOT_ACCEPTED,
@@ -24,12 +24,11 @@ from active_call.core.errors import ActiveCallError, LocalProtocolError, RemoteP
 from active_call.lanes.external import PCM_RATES, ExternalCodec
 from active_call.outbound.guard import Origin
 from active_call.sip import events as sip_events
-from active_call.sip.agent import Credentials
 from active_call.sip.events import SipEvent
 from active_call.sip.usage import UsageState
 from active_call.wire import commands, events
 from active_call.wire.commands import Play
-from active_call.wire.options import CallOption, SipOption, merge
+from active_call.wire.options import CallOption, merge
 
 if TYPE_CHECKING:
     from active_call.call.call import Call
@@ -148,34 +147,20 @@ class Setup:
 
     def _dial(self) -> None:
         call, option, agent = self._call, self._call.option, self._services.agent()
-        callee = callee_uri(option, self._services.registrars)
-        address = agent.advertised_host(host_of(callee))
-        sip = option.sip or SipOption()
-        call.caller = caller_uri(option, address)
-        call.callee = callee
-        call.variables.update(caller=call.caller, callee=callee)
+        plan = plan_call(option, agent, self._services.registrars)
+        call.caller, call.callee = plan.caller, plan.target
+        call.variables.update(caller=call.caller, callee=call.callee)
         media = self._services.media.preferring(option.codec)
         if option.codec is not None and option.codec.lower() not in media.codecs:
             offered = ", ".join(media.codecs)
             call.complain(
                 "invite", f'codec "{option.codec}": can\'t be offered to a telephone; offered: {offered}'
             )
-        leg = SipLeg.open(self._services.plane, address, media)
+        leg = SipLeg.open(self._services.plane, plan.address, media)
         call.take_leg(leg)
         call.advance(CallInput.DIAL)
         call.open_track()
-        credentials = None
-        if sip.username and sip.password is not None:
-            credentials = Credentials(sip.username, sip.password.get_secret_value(), sip.realm)
-        leg.dial(
-            agent,
-            callee,
-            caller=call.caller,
-            call_id=call.id,
-            listener=call.on_sip,
-            headers=sip.headers or {},
-            credentials=credentials,
-        )
+        leg.dial(agent, plan, call_id=call.id, listener=call.on_sip)
 
     def _take_up_audio(self) -> None:
         call, option = self._call, self._call.option

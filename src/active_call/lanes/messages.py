@@ -14,7 +14,10 @@ import msgspec
 
 from active_call.lanes.external import ExternalCodec
 
-Codec: TypeAlias = Literal["pcmu", "pcma"]
+RtpCodec: TypeAlias = Literal["pcmu", "pcma", "g722", "opus", "g729", "l16", "telephone-event", "cn"]
+SrtpSuite: TypeAlias = Literal[
+    "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"
+]
 VadKind: TypeAlias = Literal["silero", "webrtc", "energy"]
 DenoiseKind: TypeAlias = Literal["webrtc", "rnnoise"]
 
@@ -59,14 +62,46 @@ class AdjustLane(Message, frozen=True, tag=True, array_like=True):
     """Of all that the peer hears."""
     tapped: bool = False
     """Somebody reads the `sent` ring, so it is written."""
+    mask_digits: bool = False
+    """Keys are told, but their tones are zeros for recogniser, taps, mixes and recording."""
+
+
+class RtpFormat(msgspec.Struct, frozen=True, array_like=True):
+    """One payload type of a session."""
+
+    payload_type: int
+    codec: RtpCodec
+    clock_hz: int = 8000
+    """Of the RTP timestamps: 48000 for Opus, the sample rate for L16, 8000 for G.722 (RFC 3551 §4.5.2)."""
+
+
+PCMU = RtpFormat(0, "pcmu")
+PCMA = RtpFormat(8, "pcma")
+TELEPHONE_EVENT = RtpFormat(101, "telephone-event")
+
+
+class SrtpKeys(msgspec.Struct, frozen=True, array_like=True):
+    """SDES keys of both directions: master key and salt, as after `inline:` (RFC 4568 §6.1)."""
+
+    suite: SrtpSuite
+    send: bytes
+    receive: bytes
+    receive_suite: SrtpSuite | None = None
+    """If it is another one than ours."""
+
+    def __repr__(self) -> str:
+        return f"SrtpKeys({self.suite})"
 
 
 class ConfigureLane(Message, frozen=True, tag=True, array_like=True):
     """The negotiated session of a lane; sent again whenever it changes."""
 
-    codec: Codec
-    payload_type: int
-    dtmf_payload_type: int | None
+    sends: RtpFormat
+    """How our audio is coded, under the payload type that the peer gave it."""
+    receives: tuple[RtpFormat, ...]
+    """All that the peer may send: audio, telephone-event, comfort noise. Other payload types are not heard."""
+    sends_events: RtpFormat | None
+    """Telephone-event (RFC 4733) for the keys that we press; None: the peer does not take it."""
     remote: tuple[str, int] | None
     """Where the peer said it receives RTP; None sends nothing until latched."""
     remote_rtcp: tuple[str, int] | None
@@ -77,6 +112,12 @@ class ConfigureLane(Message, frozen=True, tag=True, array_like=True):
     """Follow the source address of the RTP that really arrives (symmetric RTP), after probation."""
     jitter_ms: int = 40
     """Initial and minimal jitter delay; 20 to 100."""
+    rtcp_mux: bool = False
+    """RTCP shares RTP's port, both ways (RFC 5761)."""
+    srtp: SrtpKeys | None = None
+    """Encrypts RTP and RTCP; what does not authenticate is dropped and counted."""
+    inband_digits: bool = False
+    """Detect keys by their tones in the audio: the peer has no telephone-event."""
 
 
 class ConfigureVad(Message, frozen=True, tag=True, array_like=True):
@@ -123,11 +164,29 @@ class PutMark(Message, frozen=True, tag=True, array_like=True):
 
 
 class SendDigits(Message, frozen=True, tag=True, array_like=True):
-    """Send RFC 4733 events, one after another."""
+    """Press keys, one after another: RFC 4733 events, or tones in the audio if `tones`."""
 
     digits: str
     duration_ms: int = 160
     gap_ms: int = 60
+    tones: bool = False
+
+
+class MixSource(msgspec.Struct, frozen=True, array_like=True):
+    """Another lane, whose peer is heard."""
+
+    row: int
+    generation: int
+    gain: float = 1.0
+
+
+class SetMix(Message, frozen=True, tag=True, array_like=True):
+    """From now on the peer also hears what the peers of these lanes say; replaces what was set before.
+
+    A source that was closed since is silent.
+    """
+
+    sources: tuple[MixSource, ...]
 
 
 class StartRecording(Message, frozen=True, tag=True, array_like=True):
@@ -160,6 +219,7 @@ ControlMessage: TypeAlias = (
     | SetAmbience
     | PutMark
     | SendDigits
+    | SetMix
     | StartRecording
     | StopRecording
     | CloseLane

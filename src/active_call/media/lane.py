@@ -32,6 +32,7 @@ from active_call.lanes.messages import (
     LaneClosed,
     LaneEvent,
     MarkPlayed,
+    MixSource,
     OpenExternal,
     OpenLane,
     PutMark,
@@ -39,6 +40,7 @@ from active_call.lanes.messages import (
     SendDigits,
     SetAmbience,
     SetDenoise,
+    SetMix,
     SpeechEnded,
     SpeechStarted,
     StartRecording,
@@ -125,6 +127,7 @@ class Lane:
         self.vad: ConfigureVad | None = None
         self._denoise: SetDenoise | None = None
         self._ambience: SetAmbience | None = None
+        self._mix: SetMix | None = None
         self.recording: StartRecording | None = None
         self.recording_pending = False
         """A recording was started whose RecordingClosed has not come yet."""
@@ -167,9 +170,23 @@ class Lane:
             self.recording = None
             self._plane.send(StopRecording(self.ref.row, self.ref.generation))
 
-    def send_digits(self, digits: str) -> None:
-        """Press keys (RFC 4733)."""
-        self._plane.send(SendDigits(self.ref.row, self.ref.generation, digits))
+    def send_digits(
+        self, digits: str, *, duration_ms: int = 160, gap_ms: int = 60, tones: bool = False
+    ) -> None:
+        """Press keys: by RFC 4733 events, or by `tones` in the audio."""
+        ref = self.ref
+        self._plane.send(SendDigits(ref.row, ref.generation, digits, duration_ms, gap_ms, tones))
+
+    def mix_in(self, *others: "Lane") -> None:
+        """From now on the peer hears what the peers of these lanes say, besides playback; none ends it."""
+        if not self.closing:
+            sources = tuple(MixSource(other.ref.row, other.ref.generation) for other in others)
+            self._mix = SetMix(self.ref.row, self.ref.generation, sources)
+            self._plane.send(self._mix)
+
+    def mask_digits(self, on: bool) -> None:
+        """Keys are still told, but their tones reach neither recogniser, tap, other lane nor recording."""
+        self._adjust(mask_digits=on)
 
     def mute(self, *, received: bool | None = None, sent: bool | None = None) -> None:
         """Make what the peer says, or what it hears, zeros for everybody. None leaves it as it is."""
@@ -250,6 +267,7 @@ class Lane:
             self.vad,
             self._denoise,
             self._ambience,
+            self._mix,
             self.recording,
         ]
         messages = [message for message in settings if message is not None]

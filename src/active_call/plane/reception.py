@@ -78,8 +78,9 @@ class Reception:
     def configure(self, message: ConfigureLane, law: int, tick: int) -> None:
         """Apply a session from `tick` on."""
         row = message.row
-        self._payload_type[row] = message.payload_type
-        self._event_type[row] = _NO_TYPE if message.dtmf_payload_type is None else message.dtmf_payload_type
+        types = {one.codec: one.payload_type for one in reversed(message.receives)}
+        self._payload_type[row] = types.get(message.sends.codec, _NO_TYPE)
+        self._event_type[row] = types.get("telephone-event", _NO_TYPE)
         self._receiving[row] = message.receiving
         self._delay_ms[row] = message.jitter_ms
         self.jitter.configure(row, law=law, delay_ms=message.jitter_ms)

@@ -295,7 +295,7 @@ class MediaTick:
             log.warning("lane %d: an external lane has no RTP session", row)
             return
         self._configured[row] = message
-        self._law[row] = A_LAW if message.codec == "pcma" else MU_LAW
+        self._law[row] = A_LAW if message.sends.codec == "pcma" else MU_LAW
         self.reception.configure(message, int(self._law[row]), self.next_tick)
         self.transmission.configure(message)
         remote = message.remote

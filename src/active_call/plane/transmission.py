@@ -84,9 +84,9 @@ class Transmission:
         """Apply a session."""
         row = message.row
         self._sending[row] = message.sending
-        self._event_type[row] = _NO_TYPE if message.dtmf_payload_type is None else message.dtmf_payload_type
+        self._event_type[row] = message.sends_events.payload_type if message.sends_events else _NO_TYPE
         self._frames_per_packet[row] = message.ptime_ms // 20 if message.ptime_ms in _PTIMES else 1
-        self.packets.set_stream(row, int(self._ssrc[row]), message.payload_type)
+        self.packets.set_stream(row, int(self._ssrc[row]), message.sends.payload_type)
 
     def adjust(self, message: AdjustLane) -> None:
         """Pause, mute and gain."""

@@ -51,6 +51,60 @@ class InfoReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferAnswered:
+    """The peer took our re-INVITE; `sdp` is its answer."""
+
+    sdp: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRefused:
+    """The peer refused our re-INVITE; the session stays as it was."""
+
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """A MESSAGE within the call (RFC 3428), already answered with 200."""
+
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAnswered:
+    """What became of our MESSAGE or INFO."""
+
+    method: str
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReferReceived:
+    """The peer asks for a transfer (RFC 3515), already answered with 202; tell it by `notify_refer`."""
+
+    refer_to: str
+    """The URI, without its `Replaces` header."""
+    referred_by: str | None
+    replaces: str | None
+    """The dialog to be replaced, as in a Replaces header, for an attended transfer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferProgress:
+    """How our REFER goes: the answer to it then what NOTIFYs tell (RFC 3515)."""
+
+    status: int
+    """Of the answer to REFER, then of the call that the peer makes; 408 if it never tells."""
+    reason: str
+    final: bool
+    """Nothing more will be told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The call is over: exactly once, and the last event. `reason` is for people."""
 
@@ -58,4 +112,18 @@ class Ended:
     reason: str
 
 
-SipEvent: TypeAlias = Ringing | Answered | Rejected | Acknowledged | OfferReceived | InfoReceived | Ended
+SipEvent: TypeAlias = (
+    Ringing
+    | Answered
+    | Rejected
+    | Acknowledged
+    | OfferReceived
+    | OfferAnswered
+    | OfferRefused
+    | InfoReceived
+    | MessageReceived
+    | MessageAnswered
+    | ReferReceived
+    | ReferProgress
+    | Ended
+)

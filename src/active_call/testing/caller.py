@@ -12,6 +12,7 @@ from types import TracebackType
 
 import numpy as np
 
+from active_call.call.dialing import DialPlan
 from active_call.call.leg import MediaPolicy, SipLeg
 from active_call.core.audio import SAMPLE_RATE, TICK_SAMPLES, Pcm
 from active_call.core.errors import ActiveCallError
@@ -249,12 +250,9 @@ class Telephones:
         leg.lane.listener = phone.on_lane
         leg.dial(
             self.agent,
-            target,
-            caller=caller or f"sip:caller@{self.host}",
+            DialPlan(target, caller or f"sip:caller@{self.host}", self.host),
             call_id=secrets.token_hex(12),
             listener=phone.on_sip,
-            headers={},
-            credentials=None,
         )
         self.phones.append(phone)
         return phone

@@ -157,6 +157,21 @@ class Unbridge(Model):
     target_session_id: str
 
 
+class SendDtmf(Model):
+    """Press keys: 0-9 * # A-D, in turn."""
+
+    command: Literal["sendDtmf"] = "sendDtmf"
+    digits: str = Field(pattern=r"^[0-9*#A-Da-d]{1,64}$")
+    duration: int = Field(160, ge=40, le=5000)
+    """Of each key, in milliseconds."""
+    gap: int = Field(60, ge=20, le=5000)
+    """Between two keys, in milliseconds."""
+    mode: Literal["auto", "rfc4733", "info", "inband"] = "auto"
+    """auto: RFC 4733 if the peer takes it, else tones in the audio."""
+    refer: bool = False
+    """To the transferred leg instead."""
+
+
 class AddIceCandidate(Model):
     """A candidate of the browser that came after its offer (trickle ICE)."""
 
@@ -195,6 +210,7 @@ Command: TypeAlias = (
     | Message
     | Bridge
     | Unbridge
+    | SendDtmf
     | AddIceCandidate
 )
 

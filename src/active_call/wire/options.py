@@ -83,7 +83,14 @@ class SipOption(Model):
     headers: dict[str, Text] | None = None
     hangup_headers: dict[str, Text] | None = None
     extract_headers: list[str] | None = None
-    enable_srtp: bool | None = None
+    enable_srtp: bool | Literal["require"] | None = None
+    """Offer encrypted audio; "require": without it there is no call."""
+    identity: str | None = None
+    """Who calls, for the carrier alone: P-Asserted-Identity (RFC 3325)."""
+    privacy: str | None = None
+    """Privacy (RFC 3323), for example "id"; with it the From header says anonymous."""
+    ring_timeout: Duration | None = None
+    """How long the callee may ring."""
 
 
 class EouOption(Model):
@@ -151,9 +158,12 @@ class ReferOption(Model):
     asr: AsrOption | None = None
     vad: VadOption | None = None
     auto_hangup: bool = False
+    """End the call when the transferred leg hangs up."""
     sip: SipOption | None = None
     call_id: str | None = None
     pause_parent_asr: bool = False
+    forward_dtmf: bool = True
+    """Keys that one party presses are sent to the other."""
 
 
 class CallOption(Model):
@@ -185,6 +195,8 @@ class CallOption(Model):
     enable_ipv6: bool = False
     enable_ice_lite: bool | None = None
     sip: SipOption | None = None
+    mask_dtmf: bool = False
+    """Keys of the caller reach neither recogniser, recording nor dump; `dtmf` events still tell them."""
     extra: dict[str, Any] | None = None
 
 

@@ -4,6 +4,8 @@ import msgspec
 import pytest
 
 from active_call.lanes.messages import (
+    PCMU,
+    TELEPHONE_EVENT,
     AdjustLane,
     CloseLane,
     ConfigureLane,
@@ -36,7 +38,7 @@ CONTROLS: list[ControlMessage] = [
     OpenLane(1, 2, 3, 4, 5, "c"),
     OpenExternal(1, 2, "pcm", 24_000),
     AdjustLane(1, 2, mute_sent=True, gain=0.5),
-    ConfigureLane(1, 2, "pcmu", 0, 101, ("127.0.0.1", 4000), None),
+    ConfigureLane(1, 2, PCMU, (PCMU, TELEPHONE_EVENT), TELEPHONE_EVENT, ("127.0.0.1", 4000), None),
     ConfigureVad(1, 2, "silero"),
     SetDenoise(1, 2, "rnnoise"),
     SetAmbience(1, 2, "rain.pcm", 0.2, 0.4, 0.02),

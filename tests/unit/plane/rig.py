@@ -11,6 +11,8 @@ from active_call.core.audio import Pcm
 from active_call.dsp.rtp import packet
 from active_call.lanes.external import IN_FRAMES, OUT_FRAMES, ExternalCodec, frame_bytes
 from active_call.lanes.messages import (
+    PCMU,
+    TELEPHONE_EVENT,
     AdjustLane,
     ConfigureLane,
     ConfigureVad,
@@ -135,7 +137,11 @@ class Rig:
         return self.table.external_out[row, start : start + size].tobytes()
 
     def configure(self, row: int = 0, **settings: object) -> None:
-        fields: dict[str, object] = {"codec": "pcmu", "payload_type": 0, "dtmf_payload_type": 101}
+        fields: dict[str, object] = {
+            "sends": PCMU,
+            "receives": (settings.get("sends", PCMU), TELEPHONE_EVENT),
+            "sends_events": TELEPHONE_EVENT,
+        }
         fields |= {"remote": REMOTE, "remote_rtcp": None, "latching": False} | settings
         generation = int(self.table.generation[row])
         self.media.apply(ConfigureLane(row, generation, **fields))  # type: ignore[arg-type]

@@ -6,6 +6,8 @@ from active_call.dsp.g711 import A_LAW, MU_LAW
 from active_call.dsp.rtcp import Bye, SenderReport, build_report, parse
 from active_call.dsp.rtp import packet
 from active_call.lanes.messages import (
+    PCMA,
+    PCMU,
     AdjustLane,
     CloseLane,
     DigitReceived,
@@ -201,7 +203,7 @@ def test_the_tick_does_what_the_plain_reference_does(seed: int) -> None:
     references: list[ReferenceLane] = []
     for row in range(telephones):
         law = int(random.integers(2))
-        rig.open(row, codec=("pcmu", "pcma")[law], payload_type=(0, 8)[law])
+        rig.open(row, sends=(PCMU, PCMA)[law])
         references.append(ReferenceLane((MU_LAW, A_LAW)[law]))
     for row in range(telephones, telephones + others):
         rig.open_external(row)

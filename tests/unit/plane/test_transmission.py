@@ -1,13 +1,13 @@
 import numpy as np
 
-from active_call.lanes.messages import AdjustLane, SendDigits
+from active_call.lanes.messages import PCMA, AdjustLane, SendDigits
 from tests.unit.plane.rig import Rig, numbers, tone
 
 
 def test_silence_is_sent_when_nothing_plays() -> None:
     rig = Rig()
     rig.open(0)
-    rig.open(1, codec="pcma", payload_type=8)
+    rig.open(1, sends=PCMA)
     sent = rig.tick()
     assert sent[0][12:] == b"\xff" * 160
     assert sent[1][12:] == b"\xd5" * 160
