@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: setup run test check acceptance bench system clean
+.PHONY: setup run test check acceptance interop fuzz soak bench system clean
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
@@ -28,6 +28,18 @@ check: setup
 # The long end-to-end runs that `make test` takes a part of.
 acceptance: setup
 	$(BIN)/python -m pytest -m long $(ARGS)
+
+# Every telephone with every transport, codec and encryption; writes docs/interop.md. About 20 minutes.
+interop: setup
+	$(BIN)/python -m tests.interop $(ARGS)
+
+# Half an hour of broken SIP and SDP.
+fuzz: setup
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+# 10,000 simulated networks.
+soak: setup
+	SIP_SEEDS=10000 $(BIN)/python -m pytest tests/conformance/test_sip_bad_network.py $(ARGS)
 
 bench: setup
 	$(BIN)/python -m bench $(ARGS)

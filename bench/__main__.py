@@ -11,13 +11,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import api, bargein, flush, media, playbook, ready, setup, stalls, turns
+from bench import api, bargein, flush, media, playbook, rate, ready, setup, stalls, turns
 from bench.figures import Figure, save, show
 from bench.measure import Options, Tell
 
 SCENARIOS: dict[str, Callable[[Options, Tell], Awaitable[list[Figure]]]] = {
     "ready": ready.run,
     "setup": setup.run,
+    "rate": rate.run,
     "flush": flush.run,
     "bargein": bargein.run,
     "turns": turns.run,

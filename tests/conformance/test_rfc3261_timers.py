@@ -3,11 +3,12 @@
 import pytest
 
 from active_call.sip.events import Ended, Rejected
+from active_call.sip.hop import Hop
 from active_call.sip.usage import UsageState
-from tests.unit.sip.support import ALICE, ANSWER, BOB, Pair
+from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Pair
 
 
-def times(pair: Pair, source: tuple[str, int], start: str) -> list[float]:
+def times(pair: Pair, source: Hop, start: str) -> list[float]:
     """When `source` sent messages that begin with `start`."""
     return [one.time for one in pair.net.sent if one.source == source and one.data.startswith(start.encode())]
 
@@ -111,3 +112,17 @@ def test_an_answer_is_repeated_until_its_ack_for_32_seconds() -> None:
     assert sent == [0, 0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
     assert times(pair, BOB, "BYE")[0] - begin == pytest.approx(32.0)
     assert into.state is UsageState.ENDED
+
+
+def test_over_tcp_nothing_is_repeated_whatever_the_network_does_to_datagrams() -> None:
+    pair = Pair(loss=0.5, duplicate=0.5, jitter=2.0)
+    out = pair.alice.stack.invite("sip:bob@10.0.0.2;transport=tcp", caller="sip:a@b", sdp=OFFER, now=0.0)
+    pair.net.run(0.1)
+    assert pair.bob.incoming[0].peer == ALICE._replace(transport="tcp")
+    pair.bob.incoming[0].accept(ANSWER, pair.net.now)
+    pair.net.run(0.1)
+    out.hangup(pair.net.now)
+    pair.net.run(100.0)
+    said = [one.data.split(b" ")[0].decode() for one in pair.net.sent]
+    assert said == ["INVITE", "SIP/2.0", "SIP/2.0", "ACK", "BYE", "SIP/2.0"]
+    assert pair.alice.stack.transactions == pair.bob.stack.transactions == 0

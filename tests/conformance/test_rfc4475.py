@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from active_call.sip.hop import Hop
 from active_call.sip.message import BadMessage, Request, Response, parse_message
 from active_call.sip.uri import SipUri
 from tests.unit.sip.support import BOB, OFFER, Agent, message
 
 DATA = Path(os.environ.get("ACTIVE_CALL_TEST_DATA", Path(__file__).parents[2] / "../shared/data")) / "rfc4475"
-SOURCE = ("192.0.2.1", 5060)
+SOURCE = Hop("192.0.2.1", 5060)
 
 DROPPED = 0
 CALL = 100

@@ -223,7 +223,7 @@ async def callee(on_call: Callable[[SipCall], None]) -> AsyncIterator[Callee]:
         peer.calls.append(call)
         on_call(call)
 
-    def note(way: str, data: bytes, at: float, _: str) -> None:
+    def note(way: str, data: bytes, at: float, *_: object) -> None:
         peer.seen.append((way, data, at))
 
     peer = Callee(SipAgent(SipConfig("127.0.0.1", 0), on_call=take, on_message=note))

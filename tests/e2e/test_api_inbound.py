@@ -83,7 +83,7 @@ async def caller(gateway: GatewayProcess) -> AsyncIterator[Caller]:
         await agent.aclose()
 
 
-def test_the_hook_is_told_all_about_the_call_and_a_client_answers_it(
+def test_t44_the_hook_is_told_all_about_the_call_and_a_client_answers_it(
     gateway: GatewayProcess, hook: Hook
 ) -> None:
     async def scene() -> tuple[dict[str, Any], Log]:
@@ -118,7 +118,7 @@ def test_the_hook_is_told_all_about_the_call_and_a_client_answers_it(
     assert log.names()[-2:] == ["trackEnd", "hangup"]
 
 
-def test_rejecting(gateway: GatewayProcess, hook: Hook) -> None:
+def test_t14_t44_rejecting(gateway: GatewayProcess, hook: Hook) -> None:
     async def scene(code: int | None) -> int:
         hook.bodies.clear()
         async with caller(gateway) as alice:
@@ -198,7 +198,7 @@ def test_a_caller_who_gives_up_is_a_hangup(gateway: GatewayProcess, hook: Hook) 
     assert (hangup.reason, hangup.initiator) == ("canceled", "caller")
 
 
-def test_nobody_comes_for_the_call(gateway: GatewayProcess, hook: Hook) -> None:
+def test_t10_nobody_comes_for_the_call(gateway: GatewayProcess, hook: Hook) -> None:
     async def scene() -> None:
         async with caller(gateway) as alice:
             dialog_id = (await hook.asked())["dialogId"]
@@ -212,7 +212,7 @@ def test_nobody_comes_for_the_call(gateway: GatewayProcess, hook: Hook) -> None:
     run(scene())
 
 
-def test_a_hook_that_fails_is_503_at_once(gateway: GatewayProcess, hook: Hook) -> None:
+def test_t09_a_hook_that_fails_is_503_at_once(gateway: GatewayProcess, hook: Hook) -> None:
     async def scene() -> None:
         hook.status = 500
         async with Telephones(capacity=2) as phones:

@@ -75,8 +75,13 @@ def test_health_is_served_until_stopped_and_signals_are_left_alone() -> None:
     play(scene())
 
 
-def test_a_taken_port_is_a_clear_error() -> None:
-    with bind("127.0.0.1", 0) as listener:
+def test_a_port_of_our_own_is_shared_so_that_a_new_process_can_take_over() -> None:
+    with bind("127.0.0.1", 0) as listener, bind(*listener.getsockname()[:2]) as other:
+        assert other.getsockname() == listener.getsockname()
+
+
+def test_a_port_that_another_program_has_is_a_clear_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(ConfigError, match=f"can't listen on 127.0.0.1 port {port}: Address already in use"):
             bind("127.0.0.1", port)

@@ -23,10 +23,13 @@ from active_call.lanes.messages import (
     PlaneEvent,
     PlanePromoted,
     PlaneReady,
+    SrtpKeys,
+    SrtpSuite,
     decode_events,
     encode_controls,
 )
 from active_call.lanes.table import Table
+from active_call.plane.srtp import SrtpReceiver, SrtpSender
 
 pytestmark = pytest.mark.e2e
 
@@ -63,11 +66,25 @@ class Peer:
     lane: socket.socket
     heard: list[tuple[float, int, int]] = field(default_factory=list)
     """Arrival, sequence, timestamp."""
-    talked: int = 0
+    talked: int = 65_520
+    sender: SrtpSender | None = None
+    receiver: SrtpReceiver | None = None
 
     def talk(self) -> None:
-        self.sock.sendto(packet(0, self.talked, self.talked * 160, 7, bytes(160)), self.lane.getsockname())
+        data: bytes | None = packet(0, self.talked, self.talked * 160, 7, bytes(160))
+        if self.sender is not None:
+            data = self.sender.protect(data or b"")
+        assert data is not None
+        self.sock.sendto(data, self.lane.getsockname())
         self.talked += 1
+
+    def hear(self) -> None:
+        data: bytes | None = self.sock.recv(2048)
+        if self.receiver is not None:
+            data = self.receiver.unprotect(data or b"")
+        assert data is not None, "not encrypted with our key"
+        sequence, timestamp = int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:8], "big")
+        self.heard.append((time.monotonic(), sequence, timestamp))
 
 
 class Gateway:
@@ -90,7 +107,7 @@ class Gateway:
         process.wait_for(PlaneReady)
         return process
 
-    def open_lanes(self, count: int) -> None:
+    def open_lanes(self, count: int, srtp: SrtpKeys | None = None) -> None:
         for row in range(count):
             rtp, rtcp, sock = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
             for each in (rtp, rtcp, sock):
@@ -98,12 +115,16 @@ class Gateway:
                 each.setblocking(False)
             self.table.generation[row] = row + 1
             opened = OpenLane(row, row + 1, 1000 + row, 65_530, 2**32 - 800, "test")
-            configured = ConfigureLane(row, row + 1, PCMU, (PCMU,), None, sock.getsockname(), None)
+            configured = ConfigureLane(row, row + 1, PCMU, (PCMU,), None, sock.getsockname(), None, srtp=srtp)
             for process in self.processes:
                 process.send(opened, (rtp.fileno(), rtcp.fileno()))
                 process.send(configured)
             rtcp.close()
-            self.peers.append(Peer(sock, rtp))
+            peer = Peer(sock, rtp)
+            if srtp is not None:
+                peer.sender = SrtpSender(srtp.suite, srtp.receive, 7)
+                peer.receiver = SrtpReceiver(srtp.suite, srtp.send)
+            self.peers.append(peer)
 
     def run(self, seconds: float) -> None:
         """Let the peers talk and hear for a while."""
@@ -115,10 +136,7 @@ class Gateway:
                 for peer in self.peers:
                     peer.talk()
             for sock in select.select([p.sock for p in self.peers], [], [], max(0.0, next_packet - now))[0]:
-                data = sock.recv(2048)
-                peer = next(peer for peer in self.peers if peer.sock is sock)
-                sequence, timestamp = int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:8], "big")
-                peer.heard.append((time.monotonic(), sequence, timestamp))
+                next(peer for peer in self.peers if peer.sock is sock).hear()
 
     def close(self) -> None:
         for process in self.processes:
@@ -173,6 +191,28 @@ def test_a_warm_spare_goes_on_when_the_active_process_is_killed(gateway: Gateway
         assert sorted(steps(list(sequences), 1 << 16))[-1] <= 2
         assert set(steps(list(timestamps), 1 << 32)) <= {160, 320, 480}
         assert gateway.table.rx_lost[row] <= 1
+
+
+@pytest.mark.parametrize(("suite", "size"), [("AES_CM_128_HMAC_SHA1_80", 30), ("AEAD_AES_256_GCM", 44)])
+def test_encrypted_lanes_survive_the_death_of_the_process(
+    gateway: Gateway, suite: SrtpSuite, size: int
+) -> None:
+    """Sequence numbers roll over before it, in both directions, so the rollover counters must survive too."""
+    active = gateway.start()
+    spare = gateway.start(spare_of=active)
+    gateway.open_lanes(LANES, SrtpKeys(suite, os.urandom(size), os.urandom(size)))
+    gateway.run(0.6)
+    os.kill(active.child.pid, signal.SIGKILL)
+    gateway.run(0.6)
+    assert isinstance(spare.wait_for(PlanePromoted), PlanePromoted)
+    for row, peer in enumerate(gateway.peers):
+        times, sequences, _ = zip(*peer.heard, strict=True)
+        assert sequences[0] > 65_000 > 1_000 > sequences[-1]
+        assert np.diff(times).max() <= 0.060
+        assert sorted(steps(list(sequences), 1 << 16))[-1] <= 2
+        assert gateway.table.rx_packets[row] >= peer.talked - 65_520 - 2
+        assert gateway.table.srtp_rejected[row] == 0
+        assert gateway.table.srtp_received[row] >> 32 > 65_536
 
 
 def test_a_hanging_process_is_replaced(gateway: Gateway) -> None:

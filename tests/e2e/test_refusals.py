@@ -26,14 +26,14 @@ def refusal(gateway: GatewayProcess, *, codecs: tuple[str, ...] = ("pcmu",)) -> 
 
 
 def test_only_codecs_we_do_not_have(tmp_path: Path) -> None:
-    with GatewayProcess(tmp_path, {"p.md": PLAYBOOK}, "p.md") as gateway:
+    with GatewayProcess(tmp_path, {"p.md": PLAYBOOK}, "p.md", config='codecs = ["pcmu"]') as gateway:
         refused = refusal(gateway, codecs=("g722",))
         gateway.wait_lanes(0)  # the media plane confirms with its next tick
     assert refused.status == 488
     assert "G722" in refused.reason.upper()
 
 
-def test_a_playbook_that_is_not_there(tmp_path: Path) -> None:
+def test_t12_a_playbook_that_is_not_there(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, {}, "absent.md") as gateway:
         refused = refusal(gateway)
         log = gateway.log()
@@ -41,7 +41,7 @@ def test_a_playbook_that_is_not_there(tmp_path: Path) -> None:
     assert "playbook absent.md is missing" in log
 
 
-def test_a_broken_playbook_is_named_with_its_line(tmp_path: Path) -> None:
+def test_t12_a_broken_playbook_is_named_with_its_line(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, {"broken.md": BROKEN}, "broken.md") as gateway:
         refused = refusal(gateway)
         log = gateway.log()
@@ -50,7 +50,7 @@ def test_a_broken_playbook_is_named_with_its_line(tmp_path: Path) -> None:
     assert "Traceback" not in log
 
 
-def test_no_handler_at_all(tmp_path: Path) -> None:
+def test_t11_no_handler_at_all(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path) as gateway:
         refused = refusal(gateway)
     assert (refused.status, refused.reason) == (503, "No invite handler configured")

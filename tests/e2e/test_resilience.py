@@ -168,7 +168,7 @@ def test_a_peer_that_vanishes_frees_everything(tmp_path: Path) -> None:
         # A connection of ours to /health is closed by the server a moment later.
         run(until(lambda: descriptors(process)[0] <= before[0]))
     assert record["hangupReason"] == "inactivityTimeout"
-    assert record["hangupDetail"] == "no RTP arrived for 3 s"
+    assert record["hangupDetail"].startswith("no RTP arrived for 3 s, after ")
 
 
 def descriptors(process: GatewayProcess) -> list[int]:

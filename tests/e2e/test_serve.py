@@ -65,7 +65,7 @@ def test_a_signal_drains_and_closes() -> None:
         assert port is not None
         assert httpx.get(f"http://127.0.0.1:{port[1]}/health", timeout=5).status_code == 200
         process.send_signal(signal.SIGTERM)
-        assert list(output) == ["drain 0.0", "closed"]
+        assert list(output) == ["drain 30.0", "closed"]
         assert process.wait(5) == 0
 
 
@@ -75,7 +75,7 @@ def test_a_second_signal_ends_at_once() -> None:
         port = next(output).split()[1]
         httpx.get(f"http://127.0.0.1:{port}/health", timeout=5)
         process.send_signal(signal.SIGTERM)
-        assert next(output) == "drain 0.0"
+        assert next(output) == "drain 30.0"
         process.send_signal(signal.SIGINT)
         assert process.wait(2) == -signal.SIGINT
 

@@ -28,7 +28,7 @@ def uac(tmp_path: Path, calls: int) -> None:
         )
         assert (result.successful, result.failed, result.status) == (calls, 0, 0), result.output
         gateway.wait_calls(0)
-        assert gateway.health()[1]["calls"] == {"active": 0, "total": calls, "failed": 0}
+        assert gateway.health()[1]["calls"] == {"active": 0, "total": calls, "failed": 0, "refused": 0}
         log = gateway.log()
     assert "Traceback" not in log
     assert " ERROR " not in log

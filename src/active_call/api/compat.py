@@ -8,11 +8,14 @@ from active_call.wire.events import AsrFinal, Binary, End, Event, Hangup, Transc
 
 
 def with_older_names(event: Event) -> Iterator[Event]:
-    """`event`, a `transcript` after each `asrFinal`, and `end` before `hangup`, which stays last."""
-    if isinstance(event, Hangup):
+    """`event`, a `transcript` after each `asrFinal`, and `end` before `hangup`, which stays last.
+
+    Those of a transferred party have no older names.
+    """
+    if isinstance(event, Hangup) and not event.refer:
         yield End(track_id=event.track_id, timestamp=event.timestamp, reason=event.reason)
     yield event
-    if isinstance(event, AsrFinal):
+    if isinstance(event, AsrFinal) and not event.refer:
         yield Transcript(
             track_id=event.track_id,
             timestamp=event.timestamp,

@@ -129,7 +129,7 @@ class ApiSession:
     def _tell(self, event: Event) -> None:
         for each in (event,) if self._query.canonical else with_older_names(event):
             self._client.send_text(each.dump_json())
-        if isinstance(event, Hangup):
+        if isinstance(event, Hangup) and not event.refer:
             self._ended = True
             self._arrived.set()
             self._client.close()

@@ -74,7 +74,7 @@ class Watch:
 
     def _on_event(self, event: Event) -> None:
         self._put(_message("event", event.dump_json()))
-        self._ended = self._ended or isinstance(event, Hangup)
+        self._ended = self._ended or (isinstance(event, Hangup) and not event.refer)
 
     def _on_command(self, command: Command) -> None:
         self._put(_message("command", command.dump_json()))

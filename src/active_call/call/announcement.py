@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from active_call.sdp.crypto import without_keys
 from active_call.sip.agent import SipCall
 
 
@@ -14,7 +15,7 @@ def webhook_body(sip: SipCall, *, created_at: str) -> dict[str, Any]:
         "caller": sip.caller,
         "callee": sip.callee,
         "headers": list(sip.header_lines),
-        "offer": (sip.remote_sdp or b"").decode("utf-8", "replace"),
+        "offer": without_keys((sip.remote_sdp or b"").decode("utf-8", "replace")),
         "call_id": sip.call_id,
         "from_tag": sip.remote_tag,
         "to_tag": sip.local_tag,

@@ -18,38 +18,36 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from active_call.call import goodbye
+from active_call.call.bridge import Bridge, FindCall
 from active_call.call.dispatch import Dispatch
 from active_call.call.effects import Effects
 from active_call.call.hearing import HearingFailed, Recognised
 from active_call.call.inactivity import InactivityWatch
-from active_call.call.info import digit_of_info
 from active_call.call.leg import AudioLeg, Leg, SipLeg
 from active_call.call.listening import Listening
 from active_call.call.news import News
+from active_call.call.peer import Peer
 from active_call.call.player import Player
 from active_call.call.reasons import (
     AUTO_HANGUP,
-    CANCELED,
-    CLIENT_GONE,
     CRASHED,
-    NO_ACK,
     Ending,
-    ending_by_peer,
     failed,
 )
 from active_call.call.services import CallServices
 from active_call.call.setup import Setup
-from active_call.call.state import CallInput, CallState, next_state
+from active_call.call.state import CallInput, CallState, CallTimes, next_state
 from active_call.call.timers import Timer, Timers
 from active_call.call.track import Track
+from active_call.call.transfer import Transfers
 from active_call.core.channel import ChannelFull, ControlChannel
 from active_call.core.errors import ActiveCallError, LocalProtocolError
 from active_call.core.log import CallLog
 from active_call.lanes import messages as lane_messages
 from active_call.lanes.messages import LaneEvent
+from active_call.media.lane import Lane
 from active_call.outbound.guard import Origin
 from active_call.records.dump import Dump
-from active_call.sip import events as sip_events
 from active_call.sip.events import SipEvent
 from active_call.wire import events
 from active_call.wire.commands import Command
@@ -74,16 +72,6 @@ class _Given:
 _Notice: TypeAlias = _Given | LaneEvent | SipEvent | Recognised | HearingFailed | Timer | Ending
 
 
-@dataclass(slots=True)
-class CallTimes:
-    """Unix times in seconds; None until it happened."""
-
-    start: float
-    ring: float | None = None
-    answer: float | None = None
-    end: float | None = None
-
-
 class Call:
     """One call between a peer and whoever leads it: a playbook, an API client, or both. Made by CallManager."""
 
@@ -100,8 +88,9 @@ class Call:
         callee: str = "",
         led_by_client: bool = False,
         server_side_track: str = "serverSideTrack",
+        find_call: FindCall = lambda call_id: None,
     ) -> None:
-        """`leg`: of an inbound call, negotiated and unanswered."""
+        """`leg`: of an inbound call, negotiated and unanswered. `find_call`: finds another live call."""
         self._id = call_id
         self.call_type: CallType = call_type
         self.leg: Leg | None = leg
@@ -112,7 +101,8 @@ class Call:
         self.server_side_track = server_side_track
         self.option = CallOption()
         self.times = CallTimes(services.clock.wall())
-        self.recorded: lane_messages.RecordingClosed | None = None
+        self.recorded: list[lane_messages.RecordingClosed] = []
+        """The recordings that are complete: one, or one for each peer that came after another."""
         self.ending: Ending | None = None
         self.state = CallState.NEW
         self.dump_path = dump.path
@@ -121,10 +111,15 @@ class Call:
         self.on_audio: Callable[[int | None, bytes], None] | None = None
         """Audio for the client: (None, bytes in the call's codec) of /call, (track index, 16 kHz PCM16LE) of a
         subscription."""
+        self.on_dialog: Callable[[str], None] = lambda sip_call_id: None
+        """Is told the Call-ID of each further SIP dialog of this call."""
         self.news = News(call_id, dump, lambda: self.end(CRASHED))
         self.timers = Timers(self.post)
         self.setup = Setup(self, services)
         self.effects = Effects(self, services)
+        self.transfer = Transfers(self, services)
+        self.peer = Peer(self, services.clock.monotonic)
+        self.bridge = Bridge(self, find_call, services.clock.monotonic)
         self._dispatch = Dispatch(self)
         self._player: Player | None = None
         self._listening: Listening | None = None
@@ -136,8 +131,7 @@ class Call:
         self._room = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
-        self._inactivity = InactivityWatch(self)
-        self._media_ready = False
+        self.inactivity = InactivityWatch(self)
         self._track_open = False
         self._early_audio = False
 
@@ -180,6 +174,11 @@ class Call:
     def now_ms(self) -> int:
         return round(self._clock.wall() * 1000)
 
+    @property
+    def seconds(self) -> float:
+        """How long the call lives."""
+        return self._clock.wall() - self.times.start
+
     # --- what a client sees ---------------------------------------------------------------------------
 
     def follow(
@@ -205,8 +204,7 @@ class Call:
             return
         if isinstance(self.leg, AudioLeg):
             self.leg.lane.feed(data)
-            if not self._media_ready:
-                self._tell_media_ready()
+            self.peer.tell_media_ready()
         elif not self._early_audio and not self._unhandled:  # else `start` may be on its way
             self._early_audio = True
             self.complain("command", "audio came before start; it is dropped until the call has begun")
@@ -253,7 +251,7 @@ class Call:
     def on_lane(self, event: LaneEvent) -> None:
         """Listener of the lane."""
         if isinstance(event, lane_messages.RecordingClosed):
-            self.recorded = event
+            self.recorded.append(event)
             if event.error:
                 self.news.errors.append(f"recording {event.path}: {event.error}")
         self.post(event)
@@ -320,13 +318,14 @@ class Call:
             return
         self.times.end = self._clock.wall()
         self._room.set()
+        self.transfer.close(self.ending or CRASHED)
+        self.bridge.leave()
         self.timers.cancel_all()
         if self._listening is not None:
             self._listening.stop()
         if self.leg is not None:
-            if self.ending is CLIENT_GONE:
-                self.setup.refuse(603, "handler disconnected")
-            self.leg.hang_up(self.hangup_headers)
+            self.setup.refuse_unanswered(self.ending or CRASHED)
+            self.leg.hang_up(goodbye.headers(self))
             if self._player is not None:
                 self._player.close()
             self.leg.lane.stop_recording()
@@ -363,6 +362,16 @@ class Call:
         return self._player
 
     @property
+    def has_audio(self) -> bool:
+        """Whether the call can speak and hear."""
+        return self._player is not None
+
+    @property
+    def held(self) -> bool:
+        """Whether the peer has put the call on hold."""
+        return self.inactivity.held
+
+    @property
     def listening(self) -> Listening:
         """Hears the peer. Raises LocalProtocolError before there is audio."""
         if self._listening is None:
@@ -379,7 +388,11 @@ class Call:
         """End the call when what is being handled is done; the first reason wins."""
         if self.ending is None:
             self.ending = ending
-            self.log.info("- ends: %s", ending.detail or ending.reason)
+            self.log.log(
+                logging.WARNING if ending.failure else logging.INFO,
+                "- ends: %s",
+                ending.detail or ending.reason,
+            )
         self.advance(CallInput.END)
 
     def take_leg(self, leg: Leg) -> None:
@@ -397,10 +410,25 @@ class Call:
         """Audio flows from now on: the call can speak, and is about to hear."""
         assert self.leg is not None
         if self._player is None:
-            lane, sounds = self.leg.lane, self._services.sounds
-            self._player = Player(self, lane, self.server_side_track, self._track_ended, media=sounds)
-            self._listening = Listening(self, lane)
-            self.effects.attach(lane)
+            self._take_ears(self.leg.lane)
+            self.effects.attach(self.leg.lane)
+
+    def _take_ears(self, lane: Lane) -> None:
+        sounds = self._services.sounds
+        self._player = Player(self, lane, self.server_side_track, self._track_ended, media=sounds)
+        self._listening = Listening(self, lane)
+
+    def move_ears(self) -> None:
+        """The peer has changed: stop speaking to and hearing the former one, and go on with this one."""
+        assert self.leg is not None
+        self.player.close()
+        self.listening.stop()
+        self._take_ears(self.leg.lane)
+        self.effects.move(self.leg.lane)
+        self.player.option = self.option.tts
+        self.listening.start(self.option.model_copy(update={"amd": None}))
+        self.inactivity.follow(self.leg.lane)
+        self.peer.tell_hold()
 
     def begin_talking(self) -> None:
         """The call is answered, and its option is known: hear, and play what waited."""
@@ -411,7 +439,8 @@ class Call:
         limit = self.option.inactivity_timeout
         if limit is None:
             limit = 0.0 if self.led_by_client else self._services.inactivity_seconds
-        self._inactivity.start(self.leg.lane, limit)
+        self.inactivity.start(self.leg.lane, limit)
+        self.peer.tell_hold()
         self._dispatch.play_waiting()
 
     # --- handling -------------------------------------------------------------------------------------
@@ -419,74 +448,22 @@ class Call:
     def _handle(self, notice: _Notice) -> None:
         match notice:
             case LaneEvent():
-                self._on_lane(notice)
+                self.peer.on_lane(notice)
             case Timer():
                 self.timers.ran_out(notice)
-            case Recognised():
-                self.listening.recognised(notice.result)
-            case HearingFailed():
-                self.listening.failed(notice)
+            case Recognised() | HearingFailed():
+                self.listening.heard(notice)
             case Ending():
                 self.finish(notice)
             case _Given(command, origin):
                 self._unhandled -= 1
                 self._room.set()
                 self._dispatch.carry_out(command, origin)
-            case sip_events.OfferReceived():
-                self._reoffered(notice.sdp)
-            case sip_events.InfoReceived():
-                digit = digit_of_info(notice.content_type, notice.body)
-                if digit is not None:
-                    self._pressed(digit)
-            case sip_events.Ended():
-                self._peer_ended(notice)
             case _:
-                self.setup.on_sip(notice)
-
-    def _reoffered(self, sdp: bytes | None) -> None:
-        assert isinstance(self.leg, SipLeg)
-        held = self.leg.reoffered(sdp)
-        if held is not self._inactivity.held:
-            self._inactivity.held = held
-            self.emit(events.Hold(track_id=self._id, timestamp=self.now_ms(), on_hold=held))
-
-    def _peer_ended(self, event: sip_events.Ended) -> None:
-        if event.by == "canceled":
-            self.finish(CANCELED)
-        elif event.by == "timeout":
-            self.finish(NO_ACK)
-        else:
-            self.finish(ending_by_peer(inbound=self.inbound))
-
-    def _on_lane(self, event: LaneEvent) -> None:
-        match event:
-            case lane_messages.MarkPlayed():
-                self.player.mark_played(event)
-            case lane_messages.Flushed():
-                self.player.flushed(event)
-            case lane_messages.SpeechStarted():
-                self.listening.speech_started(event)
-            case lane_messages.SpeechEnded():
-                self.listening.speech_ended(event)
-            case lane_messages.DigitReceived():
-                self._pressed(event.digit)
-            case lane_messages.MediaStarted():
-                self._tell_media_ready()
-            case _:
-                self.log.debug("- %s", event)
-
-    def _pressed(self, digit: str) -> None:
-        if self._listening is not None:
-            self._listening.pressed(digit)
-        else:
-            self.emit(events.Dtmf(track_id=self._id, timestamp=self.now_ms(), digit=digit))
-
-    def _tell_media_ready(self) -> None:
-        if not self._media_ready:
-            self._media_ready = True
-            self.emit(events.MediaReady(track_id=self._id, timestamp=self.now_ms()))
+                self.peer.on_sip(notice)
 
     def _track_ended(self, track: Track, complete: bool) -> None:
+        self.transfer.track_ended(track, complete=complete)
         if not complete:
             return
         if track.auto_hangup:

@@ -3,6 +3,7 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
+from active_call.call import message
 from active_call.call.reasons import ending_of_command
 from active_call.call.state import CallState
 from active_call.core.channel import ChannelFull
@@ -15,14 +16,6 @@ if TYPE_CHECKING:
     from active_call.call.call import Call
 
 _WAITING_LIMIT = 1000
-_LATER = {
-    "refer": "transfers are",
-    "sendDtmf": "keys to press are",
-    "bridge": "bridges are",
-    "unbridge": "bridges are",
-    "message": "SIP messages within a call are",
-    "addIceCandidate": "WebRTC media is",
-}
 
 
 class Dispatch:
@@ -77,8 +70,24 @@ class Dispatch:
                         track_id=call.id, timestamp=call.now_ms(), sender=command.sender, data=command.data
                     )
                 )
-            case _:
-                raise LocalProtocolError(f"{_LATER[command.command]} not there yet")
+            case commands.Refer():
+                call.transfer.refer(command, origin)
+            case commands.Bridge():
+                call.bridge.begin(command.target_session_id)
+            case commands.Unbridge():
+                call.bridge.end(command.target_session_id)
+            case commands.SendDtmf():
+                leg = call.transfer.party(refer=command.refer)
+                leg.press(
+                    command.digits.upper(),
+                    mode=command.mode,
+                    duration_ms=command.duration,
+                    gap_ms=command.gap,
+                )
+            case commands.Message():
+                message.send(call, command)
+            case commands.AddIceCandidate():
+                raise LocalProtocolError("WebRTC media is not there yet")
 
     # --- playback -------------------------------------------------------------------------------------
 
@@ -118,6 +127,7 @@ class Dispatch:
 
     def _interrupt(self, command: commands.Interrupt) -> None:
         self.tell_unplayed("interrupt")
+        self._call.transfer.interrupted()
         if self._call.leg is not None and self._call.setup.media_flows:
             self._call.player.interrupt(graceful=command.graceful, fade_ms=command.fade_out_ms)
             if self._call.effects.media_pass is not None:
@@ -125,6 +135,7 @@ class Dispatch:
 
     def _hang_up(self, command: commands.Hangup) -> None:
         if command.refer:
-            raise LocalProtocolError("refer: transfers are not there yet")
+            self._call.transfer.hang_up(command)
+            return
         self._call.hangup_headers |= command.headers or {}
         self._call.finish(ending_of_command(command))

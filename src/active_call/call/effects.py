@@ -6,6 +6,7 @@ Recording, noise reduction, ambience, volume, mute, the subscription of a client
 from typing import TYPE_CHECKING, Literal
 
 from active_call.call.mediapass import MediaPass
+from active_call.call.mix import Mix
 from active_call.call.recording import RecordingPlan
 from active_call.call.services import CallServices
 from active_call.core.audio import Pcm
@@ -27,6 +28,7 @@ class Effects:
     def __init__(self, call: "Call", services: CallServices) -> None:
         self.recording: RecordingPlan | None = None
         self.media_pass: MediaPass | None = None
+        self._mix: Mix | None = None
         self._call = call
         self._services = services
         self._lane: Lane | None = None
@@ -35,12 +37,36 @@ class Effects:
     def attach(self, lane: Lane) -> None:
         """From now on there is a lane."""
         self._lane = lane
+        if self._mix is None:
+            self._mix = Mix(lane)
+        else:
+            self._mix.move(lane)
         lane.on_audio = self._to_client
         if any(self._muted.values()):
             lane.mute(**self._muted)
 
     def apply(self, option: CallOption) -> None:
         """The call is answered: all that `option` asks for."""
+        self._shape(option)
+        if option.media_pass is not None:
+            call, origin = self._call, self._call.setup.origin("media_pass")
+            outbound, track = self._services.outbound, call.server_side_track
+            self.media_pass = MediaPass(
+                self._attached(), option.media_pass, outbound, call, track, origin=origin
+            )
+            call.spawn(self.media_pass.run(), "media pass")
+
+    def move(self, lane: Lane) -> None:
+        """The peer has another lane: all goes on there, the recording in another file."""
+        self.attach(lane)
+        self._shape(self._call.option)
+        if self.media_pass is not None:
+            self.media_pass.move(lane)
+        if self.recording is not None:
+            self.recording = self.recording.next_part()
+            self._start_recording(self.recording)
+
+    def _shape(self, option: CallOption) -> None:
         lane = self._attached()
         if option.denoise:
             kind: Literal["webrtc", "rnnoise"] = "rnnoise" if option.denoise == "rnnoise" else "webrtc"
@@ -50,14 +76,17 @@ class Effects:
                 self._call.complain("denoise", str(error))
         if option.volume is not None:
             lane.set_volume(option.volume)
+        lane.mask_digits(option.mask_dtmf)
+        self._call.news.dump.mask_digits = option.mask_dtmf
         if option.subscribe and self._call.call_type != "webSocket":
             lane.tap(self._subscribed)
-        if option.media_pass is not None:
-            call, origin = self._call, self._call.setup.origin("media_pass")
-            outbound, track = self._services.outbound, call.server_side_track
-            self.media_pass = MediaPass(lane, option.media_pass, outbound, call, track, origin=origin)
-            call.spawn(self.media_pass.run(), "media pass")
         self._start_ambience(option.ambiance)
+
+    @property
+    def mix(self) -> Mix:
+        """Whom the peer hears besides playback."""
+        assert self._mix is not None, "others are heard when there is a lane"
+        return self._mix
 
     # --- recording ------------------------------------------------------------------------------------
 
@@ -72,7 +101,10 @@ class Effects:
             return
         if plan is not None:
             self.recording = plan
-            self._attached().start_recording(plan.path, rate_hz=plan.rate_hz, flush_ms=plan.flush_ms)
+            self._start_recording(plan)
+
+    def _start_recording(self, plan: RecordingPlan) -> None:
+        self._attached().start_recording(plan.path, rate_hz=plan.rate_hz, flush_ms=plan.flush_ms)
 
     # --- mute -----------------------------------------------------------------------------------------
 

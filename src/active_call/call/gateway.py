@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,7 @@ from active_call.call.manager import CallManager, ManagerSettings, Refused, refu
 from active_call.call.reasons import SHUTDOWN
 from active_call.call.recording import RecordingPolicy, below
 from active_call.call.services import Announce, CallServices, Lead
+from active_call.call.trunks import Trunks, accounts_of
 from active_call.call.voice import Precached, precache
 from active_call.call.webhook import Webhook
 from active_call.config import Config, PlaybookHandler
@@ -32,6 +34,7 @@ from active_call.playbook.document import Playbook, load_playbook
 from active_call.playbook.library import PlaybookLibrary
 from active_call.playbook.runner import PlaybookDialogue
 from active_call.sip.agent import SipAgent, SipConfig
+from active_call.sip.uri import bracketed
 from active_call.speech.providers import load_llm
 from active_call.wire.commands import Tts
 from active_call.wire.options import CallOption, RecorderOption
@@ -40,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _PLAYBOOKS = Path("config/playbook")
 _GOODBYE_SECONDS = 3.0
+_UNREGISTER_SECONDS = 2.0
 _COUNTERS = ("ticks", "late_ticks", "skipped_ticks", "events_dropped", "vad_windows", "vad_gated")
 
 
@@ -52,13 +56,16 @@ class Gateway:
         bind_ip = config.rtp_bind_ip or config.addr
         ports = PortRange(config.rtp_start_port, config.rtp_end_port, bind_ip)
         self.plane = MediaPlane(capacity=lanes, ports=ports, cname=f"active-call@{bind_ip}")
-        sip = SipConfig(config.addr, config.udp_port, config.external_ip, config.useragent)
+        sip = sip_config(config)
         self.outbound = Outbound(config.outbound.policy)
         cache = MediaCache(Path(config.media_cache_path))
         self.sounds = MediaSource(cache=cache, outbound=self.outbound)
         settings = ManagerSettings(dump_root=Path(config.recording.path), cdr_root=config.records_root)
         self.calls = CallManager(self._services(), self._route, settings)
-        self.agent = SipAgent(sip, on_call=self.calls.on_call, on_message=self.calls.on_sip_message)
+        calls = self.calls
+        self.agent = SipAgent(
+            sip, on_call=calls.on_call, on_declined=calls.on_declined, on_message=calls.on_sip_message
+        )
         self._playbooks = PlaybookLibrary(os.environ)
         self._webhook: Webhook | None = None
         if isinstance(config.handler, WebhookHandler):
@@ -82,9 +89,9 @@ class Gateway:
             await self.plane.aclose()
             raise
         self._ready = True
+        self.agent.register(accounts_of(self._config.register_users))
         self.check_playbooks()
-        host, port = self.agent.address
-        log.info("- ready: SIP on %s:%d, RTP ports %d-%d", host, port, *self._rtp_range)
+        log.info("- ready: SIP on %s, RTP ports %d-%d", self._sip_listeners, *self._rtp_range)
         return self
 
     async def __aexit__(
@@ -108,6 +115,7 @@ class Gateway:
                 dtmf=config.telephone_event,
                 latching=config.enable_rtp_latching,
                 jitter_ms=config.rtp_jitter_ms,
+                srtp=config.enable_srtp,
             ),
             recording=RecordingPolicy(
                 Path(recording.path),
@@ -121,7 +129,7 @@ class Gateway:
             inactivity_seconds=config.inactivity_timeout,
             accept_seconds=config.accept_timeout,
             ambiance=config.ambiance,
-            registrars=tuple(user.server for user in config.register_users if not user.disabled),
+            trunks=Trunks.of(config),
             sounds=self.sounds,
             outbound=self.outbound,
         )
@@ -129,7 +137,8 @@ class Gateway:
     def _route(self, caller: str, callee: str, variables: dict[str, Any]) -> Lead | Announce:
         handler = self._config.handler
         if handler is None:
-            raise Refused(503, "No invite handler configured")
+            detail = "No invite handler configured: [handler] says who is to lead calls that come in"
+            raise Refused(503, "No invite handler configured", detail=detail)
         if isinstance(handler, WebhookHandler):
             assert self._webhook is not None
             return Announce(self._webhook.announce)
@@ -196,6 +205,13 @@ class Gateway:
     def _rtp_range(self) -> tuple[int, int]:
         return self._config.rtp_start_port, self._config.rtp_end_port
 
+    @property
+    def _sip_listeners(self) -> str:
+        host, port = self.agent.address
+        where = f"{bracketed(host)}:{port} (UDP{' and TCP' if self._config.tcp else ''})"
+        tls = self._config.tls_port
+        return where if tls is None else f"{where} and {bracketed(host)}:{tls or 'any port'} (TLS)"
+
     def counts(self) -> tuple[int, int]:
         """How many calls live, and how many have ended."""
         live = len(self.calls.calls)
@@ -217,7 +233,16 @@ class Gateway:
             "reasons": reasons,
             "version": __version__,
             "uptime": round(self._clock.monotonic() - self._started, 1),
-            "calls": {"active": len(self.calls.calls), "total": self.calls.total, "failed": self.calls.failed},
+            "calls": {
+                "active": len(self.calls.calls),
+                "total": self.calls.total,
+                "failed": self.calls.failed,
+                "refused": self.calls.refused,
+            },
+            "registrations": [
+                {to_camel(name): value for name, value in asdict(one).items()}
+                for one in self.agent.registrations
+            ],
             "tasks": len(asyncio.all_tasks()),
             "media": {
                 "pid": active,
@@ -230,14 +255,19 @@ class Gateway:
         }
 
     async def drain(self, timeout: float) -> bool:
-        """Take no new calls; wait for the live ones, then hang up. False if some had to be hung up on."""
+        """Take no new calls and unregister at once; wait for the live calls, then hang up.
+
+        False if some had to be hung up on.
+        """
         self._draining = True
         self.calls.accepting = False
         self.agent.accepting = False
-        if await self.calls.drain(timeout):
-            return True
-        self.calls.end_all(SHUTDOWN)
-        await self.calls.drain(_GOODBYE_SECONDS)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.agent.unregister(_UNREGISTER_SECONDS))
+            if await self.calls.drain(timeout):
+                return True
+            self.calls.end_all(SHUTDOWN)
+            await self.calls.drain(_GOODBYE_SECONDS)
         return False
 
 
@@ -246,6 +276,25 @@ def playbook_path(name: str) -> Path:
     given = Path(name)
     below = _PLAYBOOKS / given
     return below if not given.is_file() and below.is_file() else given
+
+
+def sip_config(config: Config) -> SipConfig:
+    """What the configuration says of SIP."""
+    return SipConfig(
+        config.addr,
+        config.udp_port,
+        config.external_ip,
+        config.useragent,
+        tcp=config.tcp,
+        tls_port=config.tls_port,
+        tls_cert_file=config.tls_cert_file,
+        tls_key_file=config.tls_key_file,
+        tls_verify=config.tls_verify,
+        tls_ca_file=config.tls_ca_file,
+        answer_options=config.enable_options_response,
+        callid_suffix=config.callid_suffix,
+        learn_public_address=config.auto_learn_public_address,
+    )
 
 
 def _led_by(playbook: Playbook) -> Lead:

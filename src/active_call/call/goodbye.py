@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from active_call.call.parties import attendee
-from active_call.call.reasons import CRASHED
+from active_call.call.reasons import CRASHED, reason_header
 from active_call.wire import events
 
 if TYPE_CHECKING:
@@ -25,6 +25,15 @@ def track_end(call: "Call") -> events.TrackEnd:
     )
 
 
+def headers(call: "Call") -> dict[str, str]:
+    """Of the message that ends the call: what was asked for, and the reason in words unless that is there."""
+    ending = call.ending or CRASHED
+    given = call.hangup_headers
+    if not ending.cause or any(name.lower() == "reason" for name in given):
+        return given
+    return given | reason_header(ending.cause, ending.detail)
+
+
 def hangup(call: "Call") -> events.Hangup:
     """The call is over: when, why, who, and its variables other than those that begin with an underscore."""
     ending, times = call.ending or CRASHED, call.times
@@ -33,6 +42,7 @@ def hangup(call: "Call") -> events.Hangup:
         timestamp=call.now_ms(),
         reason=ending.reason,
         initiator=ending.initiator,
+        detail=ending.detail or None,
         start_time=rfc3339(times.start),
         hangup_time=rfc3339(times.end or times.start),
         answer_time=rfc3339(times.answer) if times.answer is not None else None,

@@ -17,7 +17,7 @@ from active_call.core.errors import ProviderError
 from active_call.lanes.messages import ConfigureVad, SpeechEnded, SpeechStarted, VadKind
 from active_call.media.lane import AudioConsumer, Lane
 from active_call.speech.providers import AsrResult, AsrStream, load_asr
-from active_call.wire.dialogue import CallPort
+from active_call.wire.dialogue import CallPort, Running
 from active_call.wire.options import AsrOption, VadOption
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,11 @@ class Hearing:
         self._call = call
         self._post = post
         self._items: AudioChannel[_Item] = AudioChannel(_BACKLOG)
-        self._recognising = False
+        self._task: Running | None = None
+        """Recognises."""
+        self._paused = False
+        self._speech: SpeechStarted | None = None
+        """The recogniser was told that it began, and not that it ended."""
         self._to_recogniser: AudioConsumer | None = None
         self._aside: AudioConsumer | None = None
 
@@ -96,14 +100,28 @@ class Hearing:
                 )
             )
         if asr is not None and asr.provider is not None:
-            self._recognising = True
-            self._call.spawn(self._recognise(asr), "asr")
+            self._task = self._call.spawn(self._recognise(asr), "asr")
         return complaint
 
     def stop(self) -> None:
         """Hear no more."""
         self._to_recogniser = self._aside = None
         self._lane.listen(None)
+        if self._task is not None:
+            self._task.cancel()
+
+    def pause(self) -> None:
+        """The recogniser gets nothing until `resume`; what it was getting ends here."""
+        if self._speech is not None:
+            start, now = self._speech, self._lane.position
+            self.speech_ended(SpeechEnded(start.row, start.generation, start.tick, start.position, now))
+        self._paused = True
+        self._listen()
+
+    def resume(self) -> None:
+        """The recogniser hears again."""
+        self._paused = False
+        self._listen()
 
     def overhear(self, consumer: AudioConsumer | None) -> None:
         """Give received audio to `consumer` too, until None."""
@@ -111,7 +129,8 @@ class Hearing:
         self._listen()
 
     def _listen(self) -> None:
-        consumers = [consumer for consumer in (self._to_recogniser, self._aside) if consumer is not None]
+        recogniser = None if self._paused else self._to_recogniser
+        consumers = [consumer for consumer in (recogniser, self._aside) if consumer is not None]
 
         def both(pcm: Pcm, position: int) -> None:
             for consumer in consumers:
@@ -121,19 +140,21 @@ class Hearing:
 
     def speech_started(self, event: SpeechStarted) -> None:
         """Tell the recogniser, after the audio that was received before."""
-        if self._recognising:
+        if self._task is not None and not self._paused:
+            self._speech = event
             self._lane.drain()
             self._items.put(event)
 
     def speech_ended(self, event: SpeechEnded) -> None:
         """Tell the recogniser, after the audio up to now."""
-        if self._recognising:
+        if self._speech is not None:
+            self._speech = None
             self._lane.drain()
             self._items.put(event)
 
     def expect(self, phrases: Sequence[str]) -> None:
         """What the caller may say from now on."""
-        if self._recognising:
+        if self._task is not None:
             self._items.put(_Expected(list(phrases)))
 
     async def _recognise(self, option: AsrOption) -> None:

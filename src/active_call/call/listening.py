@@ -5,7 +5,7 @@ Also the waiting for input that a playback may ask for (`waitInputTimeout`).
 
 from typing import TYPE_CHECKING
 
-from active_call.call.hearing import Hearing, HearingFailed
+from active_call.call.hearing import Hearing, HearingFailed, Recognised
 from active_call.call.timers import Timer
 from active_call.core.audio import Pcm
 from active_call.lanes import messages as lane_messages
@@ -24,12 +24,16 @@ _TURN_END_MS = 300
 
 
 class Listening:
-    """The ears of one call."""
+    """The ears of one call: for its peer, or with `refer` for the party that it was transferred to."""
 
-    def __init__(self, call: "Call", lane: Lane) -> None:
+    def __init__(
+        self, call: "Call", lane: Lane, *, track_id: str | None = None, refer: bool | None = None
+    ) -> None:
         self._call = call
         self._lane = lane
-        self._hearing = Hearing(lane, call, call.post)
+        self._track_id = track_id or call.id
+        self._refer = refer
+        self._hearing = Hearing(lane, call, call.post if refer is None else self._later)
         self._option = CallOption()
         self._wait_input: Timer | None = None
         self._silence: Timer | None = None
@@ -63,6 +67,27 @@ class Listening:
     def stop(self) -> None:
         """Hear no more."""
         self._hearing.stop()
+        for timer in (self._wait_input, self._silence, self._turn_end):
+            self._call.timers.cancel(timer)
+
+    def _later(self, notice: Recognised | HearingFailed) -> None:
+        """In its turn, among everything else that happens."""
+        self._call.timers.soon(lambda: self.heard(notice))
+
+    def heard(self, notice: Recognised | HearingFailed) -> None:
+        """The recogniser says something, or can't go on."""
+        if isinstance(notice, Recognised):
+            self.recognised(notice.result)
+        else:
+            self.failed(notice)
+
+    def pause(self) -> None:
+        """The recogniser rests until `resume`; speech is told all the same."""
+        self._hearing.pause()
+
+    def resume(self) -> None:
+        """The recogniser goes on."""
+        self._hearing.resume()
 
     # --- speech ---------------------------------------------------------------------------------------
 
@@ -77,7 +102,8 @@ class Listening:
             self._judge(self._machine.speech_started(start))
         self._call.emit(
             events.Speaking(
-                track_id=self._call.id,
+                track_id=self._track_id,
+                refer=self._refer,
                 timestamp=self._call.now_ms(),
                 start_time=start,
                 confidence=round(event.probability, 3),
@@ -96,7 +122,8 @@ class Listening:
         now = self._call.now_ms()
         self._call.emit(
             events.Silence(
-                track_id=self._call.id,
+                track_id=self._track_id,
+                refer=self._refer,
                 timestamp=now,
                 start_time=self._silent_since,
                 duration=max(0, now - self._silent_since),
@@ -127,7 +154,8 @@ class Listening:
         kind = events.AsrFinal if result.final else events.AsrDelta
         self._call.emit(
             kind(
-                track_id=self._call.id,
+                track_id=self._track_id,
+                refer=self._refer,
                 timestamp=self._call.now_ms(),
                 index=self._index,
                 start_time=start,
@@ -166,7 +194,8 @@ class Listening:
         text, self._turn = self._turn, ""
         self._call.emit(
             events.Eou(
-                track_id=self._call.id,
+                track_id=self._track_id,
+                refer=self._refer,
                 timestamp=self._call.now_ms(),
                 completed=True,
                 complete=True,
@@ -183,7 +212,8 @@ class Listening:
     def pressed(self, digit: str) -> None:
         """A key, by RFC 4733 or SIP INFO."""
         self.input_came()
-        self._call.emit(events.Dtmf(track_id=self._call.id, timestamp=self._call.now_ms(), digit=digit))
+        now = self._call.now_ms()
+        self._call.emit(events.Dtmf(track_id=self._track_id, timestamp=now, digit=digit, refer=self._refer))
 
     def await_input(self, seconds: float) -> None:
         """Tell `silence` on the server side's track if no input comes for so long."""

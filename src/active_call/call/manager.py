@@ -13,18 +13,23 @@ from typing import Any, Protocol
 
 from active_call.call.announcement import webhook_body
 from active_call.call.call import Call
+from active_call.call.dialing import plan_call
 from active_call.call.goodbye import rfc3339
 from active_call.call.leg import SipLeg
-from active_call.call.parties import callee_uri, caller_uri, host_of
 from active_call.call.pending import PendingPlaybooks
-from active_call.call.reasons import SHUTDOWN, Ending, reason_header
+from active_call.call.reasons import SHUTDOWN, Ending, reason_header, refused
 from active_call.call.record import record_of
+from active_call.call.refusals import EarlyMessage, RefusedCalls
 from active_call.call.services import Announce, CallServices, FindLead, Lead
+from active_call.call.succession import take_place
 from active_call.core.errors import ActiveCallError, LocalProtocolError, MediaError, RemoteProtocolError
 from active_call.core.names import safe_name
 from active_call.records.cdr import save_local
 from active_call.records.dump import Dump
 from active_call.sip.agent import Direction, SipCall
+from active_call.sip.events import Declined
+from active_call.sip.hop import Hop
+from active_call.sip.uri import bracketed
 from active_call.wire.commands import Invite
 from active_call.wire.dialogue import CallType
 from active_call.wire.options import CallOption
@@ -44,17 +49,21 @@ class Router(Protocol):
 
 
 class Refused(ActiveCallError):
-    """A call is answered with `status` and a reason in words; `retry`: later may be better."""
+    """A call is answered with `status` and a reason in words; `retry`: later may be better.
 
-    def __init__(self, status: int, reason: str, *, retry: bool = False) -> None:
+    `detail` says why in a sentence, if `reason` doesn't.
+    """
+
+    def __init__(self, status: int, reason: str, *, detail: str = "", retry: bool = False) -> None:
         super().__init__(reason)
         self.status = status
+        self.detail = detail or reason
         self.retry = retry
 
     @property
     def headers(self) -> dict[str, str]:
-        """Of the response: the reason again (RFC 3326), and when to retry."""
-        headers = reason_header(self.status, str(self))
+        """Of the response: why (RFC 3326), and when to retry."""
+        headers = reason_header(self.status, refused(self.status, self.detail).detail)
         return headers | {"Retry-After": str(_RETRY_SECONDS)} if self.retry else headers
 
 
@@ -79,6 +88,7 @@ class CallManager:
         self.calls: dict[str, Call] = {}
         self.total = 0
         self.failed = 0
+        """Calls that an error ended, ours or the network's."""
         self.accepting = True
         """If False, no new call is taken or made."""
         self.pending_playbooks = PendingPlaybooks(services.clock)
@@ -90,7 +100,14 @@ class CallManager:
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
         self._by_sip_id: dict[str, Call] = {}
-        self._early: OrderedDict[str, deque[tuple[Direction, bytes]]] = OrderedDict()
+        self._further: dict[str, list[str]] = {}
+        """Call-IDs of the further SIP dialogs of each call."""
+        self._early: OrderedDict[str, deque[EarlyMessage]] = OrderedDict()
+        self._refused = RefusedCalls(
+            services.clock,
+            dump_root=settings.dump_root if settings.dump else None,
+            cdr_root=settings.cdr_root,
+        )
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -102,6 +119,7 @@ class CallManager:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end_all()
+        self._refused.leave()
         await self._stack.__aexit__(kind, error, trace)
 
     # --- inbound --------------------------------------------------------------------------------------
@@ -109,21 +127,44 @@ class CallManager:
     def on_call(self, sip: SipCall) -> None:
         """A new INVITE: refuse it with a reason, let its playbook answer, or announce it and let it wait."""
         try:
+            if sip.replaces is not None:
+                self._take_over(sip, sip.replaces)
+                return
             call, begin = self._inbound(sip)
         except Refused as refusal:
-            log.info("- refused %s -> %s: %d %s", sip.caller, sip.callee, refusal.status, refusal)
-            sip.reject(refusal.status, str(refusal), headers=refusal.headers)
+            self._refuse(sip, refusal)
             return
         self._start(call, begin, sip.call_id)
 
-    def on_sip_message(self, direction: Direction, data: bytes, now: float, sip_call_id: str) -> None:
+    def on_declined(self, declined: Declined) -> None:
+        """An INVITE has been refused: it gets its line in the log, and a record."""
+        kept = self._refused.note(declined, self._early.pop(declined.call_id, ()))
+        if kept is not None and self._tasks is not None:
+            self._tasks.create_task(self._refused.keep(kept), name=f"refused {declined.dialog_id}")
+
+    def _refuse(self, sip: SipCall, refusal: Refused) -> None:
+        status, why = refusal.status, refusal.detail
+        self.on_declined(Declined(status, why, sip.call_id, sip.dialog_id, sip.caller, sip.callee))
+        sip.reject(status, str(refusal), headers=refusal.headers)
+
+    @property
+    def refused(self) -> int:
+        """How many inbound calls were refused before they came about."""
+        return self._refused.count
+
+    def on_sip_message(
+        self, direction: Direction, data: bytes, now: float, sip_call_id: str, peer: Hop
+    ) -> None:
         """Put a SIP message into the dump of its call; an INVITE comes before there is one."""
         call = self._by_sip_id.get(sip_call_id)
-        if call is not None:
-            call.news.dump.sip(direction, data)
+        dump = call.news.dump if call is not None else self._refused.dump_of(sip_call_id)
+        shown = f"{peer.transport} {bracketed(peer.host)}:{peer.port}"
+        if dump is not None:
+            dump.sip(direction, data, shown)
         elif self._settings.dump:
-            # Most are of no call at all (OPTIONS, refused calls), under an id that may come back for ever.
-            self._early.setdefault(sip_call_id, deque(maxlen=_EARLY_MESSAGES)).append((direction, data))
+            # Most are of no call at all (OPTIONS, scanners), under an id that may come back for ever.
+            early = self._early.setdefault(sip_call_id, deque(maxlen=_EARLY_MESSAGES))
+            early.append((direction, data, shown))
             if len(self._early) > _EARLY_DIALOGS:
                 self._early.popitem(last=False)
 
@@ -134,7 +175,7 @@ class CallManager:
         variables |= self._built_ins(sip.dialog_id, "sip", sip.caller, sip.callee)
         lead = self._router(sip.caller, sip.callee, variables)
         try:
-            leg = SipLeg.open(services.plane, services.agent().advertised_host(sip.peer[0]), services.media)
+            leg = SipLeg.of_invite(services.plane, services.agent(), sip, services.media)
         except MediaError as error:
             raise Refused(503, f"out of media capacity: {error}", retry=True) from error
         with _given_back_unless_used(leg):
@@ -150,6 +191,26 @@ class CallManager:
                 return call, call.setup.pick_up
             body = webhook_body(sip, created_at=rfc3339(services.clock.wall()))
             return call, lambda: call.setup.wait_for_client(lambda: lead.tell(body))
+
+    def _take_over(self, sip: SipCall, replaced: SipCall) -> None:
+        """Somebody takes the place of a call's peer, or of its transferred party (RFC 3891)."""
+        call = self._by_sip_id.get(replaced.call_id)
+        if call is None or call.over:
+            raise Refused(481, "the call to be replaced is over")
+        services = self._services
+        try:
+            leg = SipLeg.of_invite(services.plane, services.agent(), sip, services.media)
+        except MediaError as error:
+            raise Refused(503, f"out of media capacity: {error}", retry=True) from error
+        with _given_back_unless_used(leg):
+            try:
+                leg.negotiate(sip)
+            except RemoteProtocolError as error:
+                raise Refused(error.status, str(error)) from error
+            call.on_dialog(sip.call_id)
+            if not take_place(call, replaced, leg):
+                raise Refused(481, "the call to be replaced is no party of a call that is answered")
+            log.info("- %s takes over the call %s", sip.caller, call.id)
 
     # --- outbound, and calls of clients ---------------------------------------------------------------
 
@@ -175,7 +236,7 @@ class CallManager:
         call = self._fresh(call_type, call_id, dump=dump, server_side_track=server_side_track)
         call.led_by_client = True
         call.setup.playbook = self.pending_playbooks.take(call.id)
-        self._start(call, _nothing, call.id)
+        self._start(call, _nothing, self._services.trunks.sip_call_id(call.id))
         return call
 
     def dial(
@@ -190,15 +251,14 @@ class CallManager:
         if call_id and call_id in self.calls:
             raise LocalProtocolError(f'there is a call "{call_id}" already')
         self._admit()
-        callee = callee_uri(option, services.registrars)
-        caller = caller_uri(option, services.agent().advertised_host(host_of(callee)))
-        call = self._fresh("sip", call_id, caller=caller, callee=callee)
+        plan = plan_call(option, services.agent(), services.trunks)
+        call = self._fresh("sip", call_id, caller=plan.caller, callee=plan.target)
         call.setup.add_extra(option)
         if find_lead is not None:
             call.setup.lead(find_lead(call.variables))
         elif option.playbook is not None:
             call.setup.lead_by_name(option.playbook)
-        self._start(call, _nothing, call.id)
+        self._start(call, _nothing, self._services.trunks.sip_call_id(call.id))
         call.send(Invite(option=option))
         return call
 
@@ -206,8 +266,12 @@ class CallManager:
         """Raises Refused when no calls are taken."""
         if not self.accepting:
             raise Refused(503, "the gateway is shutting down", retry=True)
-        if self._services.plane.overloaded:
-            raise Refused(503, "out of media capacity", retry=True)
+        plane = self._services.plane
+        if plane.overloaded:
+            load = f"{len(plane.lanes)} of {plane.table.capacity} lanes are in use"
+            slack = f"the media plane has {plane.slack_ms:.1f} ms left of each 20 ms"
+            detail = f"out of media capacity: {load}, {slack}"
+            raise Refused(503, "out of media capacity", detail=detail, retry=True)
 
     def _fresh(
         self,
@@ -268,17 +332,26 @@ class CallManager:
             caller=caller,
             callee=callee,
             server_side_track=server_side_track,
+            find_call=self.calls.get,
         )
 
     def _start(self, call: Call, begin: Callable[[], None], sip_call_id: str) -> None:
         assert self._tasks is not None, "the manager is entered before calls come"
         self.calls[call.id] = call
         self._by_sip_id[sip_call_id] = call
-        for direction, data in self._early.pop(sip_call_id, []):
-            call.news.dump.sip(direction, data)
+        call.on_dialog = lambda further: self._follow_dialog(call, further)
+        for early in self._early.pop(sip_call_id, ()):
+            call.news.dump.sip(*early)
         self.total += 1
         self._idle.clear()
         self._tasks.create_task(self._run(call, begin, sip_call_id), name=f"call {call.id}")
+
+    def _follow_dialog(self, call: Call, sip_call_id: str) -> None:
+        """A call has one more SIP dialog, whose messages are for its dump."""
+        if self._by_sip_id.setdefault(sip_call_id, call) is call:
+            self._further.setdefault(call.id, []).append(sip_call_id)
+            for early in self._early.pop(sip_call_id, ()):
+                call.news.dump.sip(*early)
 
     async def _run(self, call: Call, begin: Callable[[], None], sip_call_id: str) -> None:
         """Lead a call from its first moment to its record. One call's defect never touches another."""
@@ -287,6 +360,7 @@ class CallManager:
             if self.on_start is not None:
                 self.on_start(call)
             await call.run(begin)
+            self.failed += call.ending is not None and call.ending.failure
             path = await self._write_record(call)
         except Exception:
             self.failed += 1
@@ -296,8 +370,9 @@ class CallManager:
                 call.leg.lane.close()
         finally:
             del self.calls[call.id]
-            if self._by_sip_id.get(sip_call_id) is call:  # a call that came back to us has the same Call-ID
-                del self._by_sip_id[sip_call_id]
+            for each in (sip_call_id, *self._further.pop(call.id, [])):
+                if self._by_sip_id.get(each) is call:  # a call that came back to us has the same Call-ID
+                    del self._by_sip_id[each]
             if not self.calls:
                 self._idle.set()
         if self.on_record is not None:
@@ -349,5 +424,6 @@ def _nothing() -> None:
 def refused_playbook(error: ActiveCallError | OSError) -> Refused:
     """A playbook that can't be read or used refuses the call."""
     if isinstance(error, FileNotFoundError):
-        return Refused(503, "Playbook Not Found")
+        name = Path(error.filename or "").name
+        return Refused(503, "Playbook Not Found", detail=f"Playbook Not Found: there is no file {name}")
     return Refused(503, f"Failed to process invite: {error}")

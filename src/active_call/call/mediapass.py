@@ -142,6 +142,11 @@ class MediaPass:
                 pauses = _pauses()
             await asyncio.sleep(next(pauses))
 
+    def move(self, lane: PassLane) -> None:
+        """The peer has another lane."""
+        self._lane = lane
+        lane.tap(self._hear)
+
     def interrupt(self) -> None:
         """Barge-in: what the service has sent so far is heard no more."""
         self._lane.flush()

@@ -47,8 +47,11 @@ class News:
 
     def tell(self, event: Event) -> None:
         """Something happened."""
-        self.dump.event(event)
-        self.turns.observe(event)
+        written = event
+        if self.dump.mask_digits and isinstance(event, events.Dtmf):
+            written = event.model_copy(update={"digit": "*"})
+        self.dump.event(written)
+        self.turns.observe(written)
         if isinstance(event, events.Error):
             self.errors.append(event.error)
             self._log.warning("! %s: %s", event.sender, event.error)

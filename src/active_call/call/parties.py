@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from active_call.config.trunks import RegisteredUser, server_uri
 from active_call.core.errors import LocalProtocolError
+from active_call.sip.address import Address
 from active_call.wire.events import Attendee
 from active_call.wire.options import CallOption
 
@@ -32,20 +35,31 @@ def callee_uri(option: CallOption, registrars: Sequence[str]) -> str:
             f'callee "{callee}" is a bare number: set option.sip.realm, register at exactly one server, '
             f'or write "sip:{number[1]}@server"'
         )
-    return f"sip:{number[1]}@{realm}"
+    try:
+        return str(replace(server_uri(realm), user=number[1]))
+    except ValueError as error:
+        raise LocalProtocolError(f"option.sip.realm: {error}") from None
 
 
-def caller_uri(option: CallOption, address: str) -> str:
-    """As whom we call; without a name in the option, the user of `option.sip`, else "active-call"."""
+def caller_uri(option: CallOption, address: str, account: RegisteredUser | None = None) -> str:
+    """As whom we call: the caller of the option, the user of `option.sip`, the account's, else "active-call".
+
+    A bare user stands at `sip.realm`, at the account's server, else at our own `address`.
+    """
     caller = (option.caller or "").strip()
     sip = option.sip
+    realm = sip.realm if sip is not None else None
+    if not realm:
+        realm = account.registrar.host if account is not None else address
     if not caller:
         if sip is not None and sip.username:
-            return f"sip:{sip.username}@{sip.realm or address}"
+            return f"sip:{sip.username}@{realm}"
+        if account is not None:
+            uri = f"sip:{account.user}@{realm}"
+            return str(Address(uri, account.display_name)) if account.display_name else uri
         return f"sip:active-call@{address}"
     if "<" in caller or caller.lower().startswith(_SCHEMES):
         return caller
-    realm = (sip.realm if sip is not None else None) or address
     return f"sip:{caller}" if "@" in caller else f"sip:{caller}@{realm}"
 
 

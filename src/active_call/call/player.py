@@ -15,7 +15,7 @@ import numpy as np
 
 from active_call.call.track import Track
 from active_call.call.voice import Speech, Voice, option_of
-from active_call.core.audio import SAMPLE_RATE, TICK_SAMPLES, ms_to_samples, samples_to_ms
+from active_call.core.audio import SAMPLE_RATE, TICK_SAMPLES, Pcm, ms_to_samples, samples_to_ms
 from active_call.core.channel import ChannelFull
 from active_call.core.errors import ActiveCallError, MediaError
 from active_call.core.streams import closing
@@ -88,13 +88,25 @@ class Player:
         if track is self._current:
             self._produce(track)
 
-    def play(self, command: Play, *, loop: bool = False, origin: Origin = Origin.CLIENT) -> None:
+    def play(self, command: Play, *, loop: bool = False, origin: Origin = Origin.CLIENT) -> Track:
         """Play a file or URL that `origin` named, over and over with `loop`; replaces the current track."""
         track = self._replace(Track(command.play_id or command.url, file=True, closed=True, complete=True))
         track.auto_hangup = command.auto_hangup
         track.wait_input_timeout = command.wait_input_timeout
         work = self._play_file(track, command, loop=loop, origin=origin)
         track.task = self._call.spawn(work, f"play {mask_urls(command.url)}")
+        return track
+
+    def loop(self, pcm: Pcm, play_id: str) -> Track:
+        """Play 16 kHz samples over and over until something else is played; replaces the current track."""
+        track = self._replace(Track(play_id, file=True, closed=True, complete=True))
+        track.task = self._call.spawn(self._repeat(track, pcm), f"loop {play_id}")
+        return track
+
+    def stop(self, track: Track) -> None:
+        """Stop `track`, if nothing else is played by now."""
+        if track is self._current:
+            self._cut_short(track, _FADE_MS)
 
     def interrupt(self, *, graceful: bool = False, fade_ms: float | None = None) -> None:
         """Stop all tracks: at once, or at the end of the command that is heard. Streams and files: at once."""
@@ -337,16 +349,21 @@ class Player:
         try:
             skip = ms_to_samples(command.offset_ms)
             while True:
+                before = self._lane.write_position
                 async with closing(self._media.open(command.url, origin)) as pieces:
                     async for pcm in pieces:
                         await self._queue(track, TtsChunk(pcm[skip:]))
                         skip = max(0, skip - len(pcm))
-                if not loop:
+                if not loop or self._lane.write_position == before:
                     break
         except ActiveCallError as error:
             self._fail("play", str(error))
         await self._pad(track)
         self._produced(track)
+
+    async def _repeat(self, track: Track, pcm: Pcm) -> None:
+        while True:
+            await self._queue(track, TtsChunk(pcm))
 
     async def _queue_all(self, track: Track, chunks: AsyncIterator[TtsChunk]) -> bool:
         """Queue what a voice makes; whether it did not fail."""

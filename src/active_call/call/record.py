@@ -2,12 +2,16 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from active_call.call.call import Call
 from active_call.call.reasons import CRASHED
 from active_call.core.quality import mos
 from active_call.media.lane import LaneStatistics
 from active_call.records.cdr import CallRecord, MediaStatistics, RecordedFile
+
+if TYPE_CHECKING:
+    from active_call.call.refusals import RefusedCall
 
 _PACKETISATION_MS = 20.0
 
@@ -33,11 +37,56 @@ def record_of(call: Call) -> CallRecord:
         error=call.news.errors[-1] if call.news.errors else None,
         option=call.option,
         codec=call.leg.codec if call.leg is not None else None,
-        media=_media(statistics, call) if statistics is not None else None,
+        srtp=call.leg.suite if call.leg is not None else None,
+        media=_media(statistics, telephone=call.call_type == "sip") if statistics is not None else None,
         recorder=_recorded(call),
         turns=call.news.turns.turns,
         extras=dict(call.variables) or None,
         dump_event_file=str(call.dump_path) if call.dump_path is not None else None,
+        refer_callrecord=_record_of_party(call),
+    )
+
+
+def record_of_refusal(call: "RefusedCall") -> CallRecord:
+    """Of an inbound call that never came about."""
+    return CallRecord(
+        call_type="sip",
+        call_id=call.sip.dialog_id,
+        start_time=_moment(call.moment),
+        end_time=_moment(call.moment),
+        caller=call.sip.caller,
+        callee=call.sip.callee,
+        status_code=call.ending.status,
+        hangup_reason=call.ending.record,
+        hangup_by=call.ending.initiator,
+        hangup_detail=call.ending.detail,
+        dump_event_file=str(call.dump_path) if call.dump_path is not None else None,
+    )
+
+
+def _record_of_party(call: Call) -> CallRecord | None:
+    """Of the party that the call was transferred to."""
+    transfer = call.transfer.latest
+    party = transfer.leg if transfer is not None else None
+    if party is None:
+        return None
+    ending, times = party.ending or CRASHED, party.times
+    statistics = party.leg.lane.statistics
+    return CallRecord(
+        call_type="b2bua",
+        call_id=party.call_id,
+        start_time=_moment(times.start),
+        ring_time=_moment(times.ring) if times.ring is not None else None,
+        answer_time=_moment(times.answer) if times.answer is not None else None,
+        end_time=_moment(times.end or times.start),
+        caller=party.plan.caller,
+        callee=party.plan.target,
+        status_code=ending.status,
+        hangup_reason=ending.record,
+        hangup_by=ending.initiator,
+        hangup_detail=ending.detail or None,
+        codec=party.leg.codec,
+        media=_media(statistics, telephone=True) if statistics is not None else None,
     )
 
 
@@ -45,7 +94,7 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _media(counters: LaneStatistics, call: Call) -> MediaStatistics:
+def _media(counters: LaneStatistics, *, telephone: bool) -> MediaStatistics:
     expected = counters.packets_received + max(0, counters.lost)
     unheard = max(0, counters.lost) + counters.late
     return MediaStatistics(
@@ -63,6 +112,8 @@ def _media(counters: LaneStatistics, call: Call) -> MediaStatistics:
         delay_ms=counters.delay_ms,
         rtt_ms=counters.rtt_ms or None,
         remote_lost=counters.remote_lost,
+        remote_jitter_ms=counters.remote_jitter_ms or None,
+        srtp_rejected=counters.srtp_rejected,
         dropped=counters.dropped,
         missed=counters.missed,
         mos=round(
@@ -73,15 +124,22 @@ def _media(counters: LaneStatistics, call: Call) -> MediaStatistics:
             ),
             2,
         )
-        if counters.packets_received and call.call_type == "sip"
+        if counters.packets_received and telephone
         else None,
     )
 
 
 def _recorded(call: Call) -> list[RecordedFile] | None:
-    closed = call.recorded
-    if closed is None or closed.error:
-        return None
-    path = Path(closed.path)
-    size = path.stat().st_size if path.is_file() else 0
-    return [RecordedFile(track_id=call.id, path=closed.path, size=size, extra={"samples": closed.samples})]
+    files = [
+        RecordedFile(
+            track_id=call.id, path=closed.path, size=_size(closed.path), extra={"samples": closed.samples}
+        )
+        for closed in call.recorded
+        if not closed.error
+    ]
+    return files or None
+
+
+def _size(path: str) -> int:
+    file = Path(path)
+    return file.stat().st_size if file.is_file() else 0

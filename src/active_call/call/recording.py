@@ -1,6 +1,6 @@
 """Where and how a call is recorded."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from active_call.core.errors import LocalProtocolError
@@ -17,6 +17,13 @@ class RecordingPlan:
     path: str
     rate_hz: int = 16_000
     flush_ms: int = _FLUSH_MS
+    part: int = 1
+
+    def next_part(self) -> "RecordingPlan":
+        """The same into another file, `name-2.wav` after `name.wav`."""
+        path, number = Path(self.path), self.part + 1
+        stem = path.stem.removesuffix(f"-{self.part}") if self.part > 1 else path.stem
+        return replace(self, path=str(path.with_name(f"{stem}-{number}{path.suffix}")), part=number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from active_call.call.leg import MediaPolicy
 from active_call.call.recording import RecordingPolicy
+from active_call.call.trunks import Trunks
 from active_call.core.clock import Clock
 from active_call.core.errors import PlaybookError
 from active_call.media.files import MediaSource
@@ -59,7 +60,7 @@ class CallServices:
     accept_seconds: float = 60.0
     """How long an inbound call waits for a client to accept it."""
     ambiance: AmbianceOption | None = None
-    registrars: tuple[str, ...] = ()
-    """Servers we are registered at: where a bare number is called, if there is just one."""
+    trunks: Trunks = field(default_factory=Trunks)
+    """Accounts and rules for the calls that we make."""
     sounds: MediaSource = field(default_factory=MediaSource)
     outbound: Outbound = field(default_factory=Outbound)

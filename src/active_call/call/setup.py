@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, get_args
 from active_call.call.dialing import plan_call
 from active_call.call.leg import AudioLeg, SipLeg
 from active_call.call.reasons import (
+    CLIENT_GONE,
     NO_PENDING_CALL,
-    NOT_ACCEPTED,
-    NOT_ANSWERED,
+    Ending,
     failed,
+    not_answered,
     reason_header,
     refused,
     rejected,
+    unusable_answer,
 )
 from active_call.call.services import CallServices, Lead
 from active_call.call.state import CallInput, CallState
@@ -23,6 +25,7 @@ from active_call.call.timers import Timer
 from active_call.core.errors import ActiveCallError, LocalProtocolError, RemoteProtocolError
 from active_call.lanes.external import PCM_RATES, ExternalCodec
 from active_call.outbound.guard import Origin
+from active_call.sdp.crypto import without_keys
 from active_call.sip import events as sip_events
 from active_call.sip.events import SipEvent
 from active_call.sip.usage import UsageState
@@ -51,6 +54,7 @@ class Setup:
         self._clients_own: set[str] = set()
         self._accept_timer: Timer | None = None
         self._ringtone = False
+        self._awaits_ack = False
         self._early_media = False
 
     @property
@@ -62,7 +66,7 @@ class Setup:
     def _pending(self) -> SipLeg | None:
         """The leg of an inbound call that is not answered yet."""
         call = self._call
-        waiting = call.inbound and call.state in (CallState.NEW, CallState.RINGING)
+        waiting = call.inbound and call.state in (CallState.NEW, CallState.RINGING) and not self._awaits_ack
         return call.leg if waiting and isinstance(call.leg, SipLeg) else None
 
     # --- options --------------------------------------------------------------------------------------
@@ -122,7 +126,7 @@ class Setup:
             what = "answered" if connected else "connected to the media pass"
             limit = self._call.option.handshake_timeout
             self._call.complain("invite", f"handshakeTimeout: not {what} within {limit:g} s", 408)
-            self._call.finish(NOT_ANSWERED)
+            self._call.finish(not_answered(f"the call was not {what} within {limit:g} s (handshakeTimeout)"))
 
     # --- a client begins ------------------------------------------------------------------------------
 
@@ -147,10 +151,11 @@ class Setup:
 
     def _dial(self) -> None:
         call, option, agent = self._call, self._call.option, self._services.agent()
-        plan = plan_call(option, agent, self._services.registrars)
+        plan = plan_call(option, agent, self._services.trunks)
         call.caller, call.callee = plan.caller, plan.target
         call.variables.update(caller=call.caller, callee=call.callee)
         media = self._services.media.preferring(option.codec)
+        media = media.encrypting(option.sip.enable_srtp if option.sip is not None else None)
         if option.codec is not None and option.codec.lower() not in media.codecs:
             offered = ", ".join(media.codecs)
             call.complain(
@@ -160,7 +165,7 @@ class Setup:
         call.take_leg(leg)
         call.advance(CallInput.DIAL)
         call.open_track()
-        leg.dial(agent, plan, call_id=call.id, listener=call.on_sip)
+        leg.dial(agent, plan, call_id=self._services.trunks.sip_call_id(call.id), listener=call.on_sip)
 
     def _take_up_audio(self) -> None:
         call, option = self._call, self._call.option
@@ -168,7 +173,7 @@ class Setup:
         codec, rate_hz = self._audio_format(option)
         call.take_leg(AudioLeg.open(self._services.plane, codec, rate_hz))
         call.open_track()
-        self._talk("")
+        self._talk(b"")
 
     def _audio_format(self, option: CallOption) -> tuple[ExternalCodec, int]:
         """Codec and rate of the client's audio; what we can't do is complained about and replaced."""
@@ -201,7 +206,7 @@ class Setup:
         call, leg = self._call, self._pending
         if leg is None:
             return
-        offer = (leg.sip.remote_sdp or b"").decode("utf-8", "replace")
+        offer = without_keys((leg.sip.remote_sdp or b"").decode("utf-8", "replace"))
         call.emit(
             events.Incoming(
                 track_id=call.id, timestamp=call.now_ms(), caller=call.caller, callee=call.callee, sdp=offer
@@ -234,8 +239,10 @@ class Setup:
 
     def _nobody_came(self) -> None:
         if self._pending is not None:
-            self.refuse(408, "accept timeout")
-            self._call.finish(NOT_ACCEPTED)
+            seconds = self._services.accept_seconds
+            detail = f"accept timeout: nobody accepted the call within {seconds:g} s (accept_timeout)"
+            self.refuse(408, "accept timeout", detail)
+            self._call.finish(not_answered(detail))
 
     def ringing(self, command: commands.Ringing) -> None:
         """180, or with early media 183; the time to accept begins anew."""
@@ -248,7 +255,9 @@ class Setup:
         if not (command.early_media or command.ringtone):
             leg.sip.ring()
             return
-        leg.progress()
+        if not leg.progress():
+            call.complain("ringing", "the caller made no offer, so it can't hear anything before the answer")
+            return
         self._early_media = True
         call.take_ears()
         if command.recorder is not None:
@@ -274,12 +283,33 @@ class Setup:
     def _answer(self) -> None:
         call, leg = self._call, self._pending
         assert leg is not None
+        leg.encrypt(call.option.sip.enable_srtp if call.option.sip is not None else None)
         if not leg.accept(call.on_sip):
             return  # the caller has given up: the listener was told
         call.open_track()
+        if leg.negotiated is None:
+            self._awaits_ack = True  # it has our offer now, and answers it in its ACK
+            return
         if self._ringtone:
             call.player.interrupt(graceful=False, fade_ms=None)
-        self._talk(leg.local_sdp.decode("utf-8", "replace"))
+        self._talk(leg.local_sdp)
+
+    def _acknowledged(self) -> None:
+        """The ACK may have the answer to an offer of ours."""
+        call, leg = self._call, self._call.leg
+        assert isinstance(leg, SipLeg)
+        first = leg.negotiated is None
+        try:
+            leg.acknowledged()
+        except RemoteProtocolError as error:
+            call.complain("accept", str(error), error.status)
+            if first:
+                call.finish(failed(str(error)))
+            return
+        if first:
+            self._talk(leg.local_sdp)
+        else:
+            call.peer.tell_hold()
 
     def reject(self, command: commands.Reject) -> None:
         """Refuse the call."""
@@ -288,11 +318,18 @@ class Setup:
         self.refuse(status, command.reason)
         self._call.finish(refused(status, command.reason))
 
-    def refuse(self, status: int, reason: str) -> None:
+    def refuse(self, status: int, reason: str, detail: str = "") -> None:
         """Answer an inbound call that waits with a failure; harmless if none does."""
         call = self._call
         if call.inbound and isinstance(call.leg, SipLeg) and call.leg.sip.state in _UNANSWERED:
-            call.leg.sip.reject(status, reason, headers=reason_header(status, reason))
+            call.leg.sip.reject(status, reason, headers=reason_header(status, detail or reason))
+
+    def refuse_unanswered(self, ending: Ending) -> None:
+        """The call ends; if it was not answered yet, the caller is told why."""
+        if ending is CLIENT_GONE:
+            self.refuse(603, "handler disconnected")
+        elif ending.cause:
+            self.refuse(ending.cause, ending.detail)
 
     def _required(self, command: str) -> SipLeg:
         leg = self._pending
@@ -305,14 +342,16 @@ class Setup:
     # --- what the callee answers ----------------------------------------------------------------------
 
     def on_sip(self, event: SipEvent) -> None:
-        """Ringing, answered or rejected; a new offer too."""
+        """Ringing, answered, rejected or acknowledged."""
         match event:
             case sip_events.Ringing():
                 self._rings(event)
             case sip_events.Answered():
                 self._answered(event.sdp)
             case sip_events.Rejected():
-                self._rejected(event.status, event.reason)
+                self._rejected(event)
+            case sip_events.Acknowledged():
+                self._acknowledged()
             case _:
                 pass
 
@@ -321,37 +360,55 @@ class Setup:
         if call.times.ring is None:
             call.times.ring = self._services.clock.wall()
         call.advance(CallInput.RING)
-        early = event.sdp is not None
+        early = event.sdp is not None and self._hear_early(event.sdp)
         call.emit(events.Ringing(track_id=call.id, timestamp=call.now_ms(), early_media=early))
+
+    def _hear_early(self, sdp: bytes) -> bool:
+        """Whether the callee is heard before it answers."""
+        call = self._call
+        assert isinstance(call.leg, SipLeg)
+        try:
+            call.leg.early(sdp)
+        except RemoteProtocolError as error:
+            call.log.warning("- early media can't be heard: %s", error)
+            return False
+        return True
 
     def _answered(self, sdp: bytes | None) -> None:
         call = self._call
         assert isinstance(call.leg, SipLeg)
         if sdp is None:
             call.complain("invite", "the callee answered without SDP", 488)
-            call.finish(rejected(488, "No answer received"))
+            call.finish(unusable_answer(488, "it has no SDP"))
             return
         try:
             call.leg.answered(sdp)
         except RemoteProtocolError as error:
             call.complain("invite", str(error), error.status)
-            call.finish(rejected(error.status, str(error)))
+            call.finish(unusable_answer(error.status, str(error)))
             return
-        self._talk(sdp.decode("utf-8", "replace"))
+        if call.state is CallState.TALKING:
+            call.peer.tell_hold()  # a second callee answered as well, and is who the call goes on with
+        else:
+            self._talk(sdp)
 
-    def _rejected(self, status: int, reason: str) -> None:
-        call = self._call
+    def _rejected(self, event: sip_events.Rejected) -> None:
+        call, status, reason = self._call, event.status, event.reason
         call.emit(events.Reject(track_id=call.id, timestamp=call.now_ms(), reason=reason, code=status))
-        call.finish(rejected(status, reason))
+        offered = call.leg.offered if isinstance(call.leg, SipLeg) else ""
+        call.finish(rejected(status, reason, event.headers, ours=event.ours, offered=offered))
 
-    def _talk(self, sdp: str) -> None:
+    def _talk(self, sdp: bytes) -> None:
         """Both sides hear each other from now on."""
         call = self._call
         call.advance(CallInput.ANSWER)
+        if isinstance(call.leg, SipLeg):
+            call.log.info("- audio: %s", call.leg.describe())
         call.times.answer = self._services.clock.wall()
         call.take_ears()
         call.effects.record(call.option.recorder, self.origin("recorder"))
-        call.emit(events.Answer(track_id=call.id, timestamp=call.now_ms(), sdp=sdp))
+        shown = without_keys(sdp.decode("utf-8", "replace"))
+        call.emit(events.Answer(track_id=call.id, timestamp=call.now_ms(), sdp=shown))
         call.begin_talking()
 
 

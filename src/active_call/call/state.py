@@ -1,4 +1,4 @@
-"""The states of a call, as a table.
+"""The states of a call, as a table, and its times.
 
     new ──dial──► dialing ──ringing──► ringing ──answered──► talking ──end──► ending ──finished──► ended
      └───ring / answered (inbound)────────┘                     (from any state: end)
@@ -8,9 +8,20 @@ finished. `ended` means: the record is written. An input that has no row in the 
 raises LocalProtocolError, except `end`, which is idempotent.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from active_call.core.errors import LocalProtocolError
+
+
+@dataclass(slots=True)
+class CallTimes:
+    """Unix times in seconds; None until it happened."""
+
+    start: float
+    ring: float | None = None
+    answer: float | None = None
+    end: float | None = None
 
 
 class CallState(StrEnum):

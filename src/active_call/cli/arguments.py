@@ -14,7 +14,7 @@ from active_call import __version__
 from active_call.core.errors import ConfigError
 
 _URI = re.compile(
-    r"(?P<scheme>sips?):(?:[^@\s<>]+@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)"
+    r"sips?:(?:[^@\s<>]+@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)"
     r"(?::(?P<port>[0-9]+))?(?:;[^\s<>]*)?"
 )
 _MAX_PORT = 65_535
@@ -24,12 +24,14 @@ _MAX_PORT = 65_535
 class Arguments:
     """What the operator asked for."""
 
-    command: Literal["serve", "demo", "schema"] = "serve"
+    command: Literal["serve", "demo", "schema", "trace"] = "serve"
     conf: Path | None = None
     overrides: dict[str, tuple[str, Any]] = field(default_factory=dict)
     """Configuration key: the flag that sets it, and its value; `load_config` checks most of them."""
     call: str | None = None
     once: bool = False
+    trace: str | None = None
+    """The call whose ladder is to be printed."""
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
@@ -49,6 +51,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
             if getattr(given, name) is not None:
                 raise ConfigError(f"--{name.replace('_', '-')}: the demo has its own settings")
         return Arguments("demo", once=given.once)
+    if given.command == "trace":
+        return Arguments("trace", conf=given.conf, trace=given.dump)
     overrides: dict[str, tuple[str, Any]] = {}
     if given.http is not None:
         overrides["http_addr"] = ("--http", given.http)
@@ -87,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     demo = commands.add_parser("demo", help="talk to a sample agent on this machine", allow_abbrev=False)
     commands.add_parser("schema", help="print the JSON Schema of commands and events", allow_abbrev=False)
+    trace = commands.add_parser("trace", help="print the SIP ladder of a call", allow_abbrev=False)
+    trace.add_argument("dump", metavar="CALL", help="its id (or a part of it), or its .events.jsonl file")
     demo.add_argument("--once", action="store_true", help="make one scripted call and exit")
     return parser
 
@@ -138,8 +144,6 @@ def _check_uri(text: str) -> None:
     match = _URI.fullmatch(text)
     if match is None or (match["port"] and not 0 < int(match["port"]) <= _MAX_PORT):
         raise ConfigError(f'--call: "{text}" is not a SIP URI; write one like sip:1001@192.0.2.10:5060')
-    if match["scheme"] == "sips":
-        raise ConfigError("--call: SIP over TLS comes later; write sip: instead of sips:")
 
 
 def _is_ip(text: str) -> bool:

@@ -227,12 +227,12 @@ def _report(console: Console, outcome: Outcome) -> None:
             table.add_row(_label(turn), *cells, str(turn.latency_ms))
     console.print()
     console.print(table)
-    if call.recorded is not None:
-        with wave.open(call.recorded.path) as file:
+    for recorded in call.recorded:
+        with wave.open(recorded.path) as file:
             seconds = file.getnframes() / file.getframerate()
             ticks = file.getnframes() * SAMPLE_RATE // file.getframerate() / TICK_SAMPLES
         length = f"{seconds:.2f} s, {ticks:g} ticks; left caller, right agent"
-        console.print(f"recording  {call.recorded.path}  ({length})", soft_wrap=True)
+        console.print(f"recording  {recorded.path}  ({length})", soft_wrap=True)
     console.print(f"events     {call.dump_path}", soft_wrap=True)
     console.print(f"record     {outcome.record}", soft_wrap=True)
     for problem in outcome.problems:

@@ -41,6 +41,10 @@ def _run(argv: Sequence[str] | None) -> int:
 
         return run_demo(once=arguments.once)
     config = load_config(arguments.conf, arguments.overrides)
+    if arguments.trace is not None:
+        from active_call.cli.trace import run_trace
+
+        return run_trace(arguments.trace, Path(config.recording.path))
     from active_call.cli.serve import serve
 
     return serve(config, call=arguments.call)

@@ -61,15 +61,17 @@ async def run(
 ) -> int:
     """Start the gateway and HTTP, and see both through to their end. The result is the exit code."""
     stopping = asyncio.Event()
-    grace = config.graceful_shutdown_timeout if config.graceful_shutdown else 0.0
-    _stop_on_signals(stopping, grace + _EXIT_SECONDS)
+    # A signal during the one call of `--call` is meant to end that call.
+    grace = config.graceful_shutdown_timeout if config.graceful_shutdown and call is None else 0.0
+    _stop_on_signals(stopping, grace)
     answered = True
     async with asyncio.TaskGroup() as tasks:
         http_stopping = asyncio.Event()
         tasks.create_task(_serve_http(gateway, config, listener, http_stopping))
         try:
             async with gateway:
-                log.info("- http://%s:%d/health", *listener.getsockname()[:2])
+                host, port = listener.getsockname()[:2]
+                log.info("- http://%s:%d/health", f"[{host}]" if ":" in host else host, port)
                 collector = tasks.create_task(collect(gateway.counts))
                 if call is not None and playbook is not None:
                     answered = await _place_call(gateway, call, playbook, stopping)
@@ -108,18 +110,20 @@ async def _place_call(gateway: "Gateway", uri: str, playbook: str, stopping: asy
     return placed.times.answer is not None
 
 
-def _stop_on_signals(stopping: asyncio.Event, limit: float) -> None:
-    """The first SIGINT or SIGTERM sets `stopping`; the second ends the process, as `limit` seconds do."""
+def _stop_on_signals(stopping: asyncio.Event, grace: float) -> None:
+    """The first SIGINT or SIGTERM sets `stopping`; the second, or too long after `grace`, ends the process."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
 
     def stop(number: signal.Signals) -> None:
-        log.info("- %s: ending live calls; once more to exit at once", number.name)
+        log.info(
+            "- %s: no new calls; live ones have %g s to end; once more to exit at once", number.name, grace
+        )
         stopping.set()
         for each in numbers:
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
-        loop.call_later(limit, _give_up)
+        loop.call_later(grace + _EXIT_SECONDS, _give_up)
 
     for number in numbers:
         loop.add_signal_handler(number, functools.partial(stop, number))

@@ -284,6 +284,23 @@ class Session:
         """Transfer the call."""
         await self.send(commands.Refer(caller=caller, callee=callee, options=options))
 
+    async def bridge(self, target_session_id: str) -> None:
+        """Let the other sides of this call and another hear each other."""
+        await self.send(commands.Bridge(target_session_id=target_session_id))
+
+    async def unbridge(self, target_session_id: str) -> None:
+        """End `bridge`."""
+        await self.send(commands.Unbridge(target_session_id=target_session_id))
+
+    async def send_dtmf(self, digits: str, *, refer: bool = False) -> None:
+        """Press keys: 0-9 * # A-D; with `refer`, for the transferred party."""
+        await self.send(commands.SendDtmf(digits=digits, refer=refer))
+
+    async def message(self, body: str, *, content_type: str | None = None, refer: bool = False) -> None:
+        """Send a text by SIP MESSAGE; with `refer`, to the transferred party."""
+        kind = {} if content_type is None else {"content_type": content_type}
+        await self.send(commands.Message(body=body, refer=refer, **kind))
+
     async def history(self, speaker: str, text: str) -> None:
         """Put a line of conversation into the record."""
         await self.send(commands.History(speaker=speaker, text=text))
@@ -293,7 +310,12 @@ class Session:
         await self.send(commands.Custom(data=data, sender=sender))
 
     async def hangup(
-        self, reason: str | None = None, *, initiator: str | None = None, headers: dict[str, str] | None = None
+        self,
+        reason: str | None = None,
+        *,
+        initiator: str | None = None,
+        headers: dict[str, str] | None = None,
+        refer: bool = False,
     ) -> None:
-        """End the call; `hangup` is the last event."""
-        await self.send(commands.Hangup(reason=reason, initiator=initiator, headers=headers))
+        """End the call; `hangup` is the last event. With `refer`, hang up on the transferred party only."""
+        await self.send(commands.Hangup(reason=reason, initiator=initiator, headers=headers, refer=refer))

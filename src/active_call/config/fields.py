@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_PORT = 65_535
+LONGEST_MATCHED = 256
+"""Longer texts match no pattern: others choose them, and a slow pattern must not take for ever."""
 
 
 class Section(BaseModel):

@@ -7,9 +7,8 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from active_call.config.fields import Regex, Section, WebUrl
+from active_call.config.fields import LONGEST_MATCHED, Regex, Section, WebUrl
 
-_LONGEST_MATCHED = 256
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -109,6 +108,6 @@ def _matches(pattern: re.Pattern[str] | None, uri: str) -> bool:
     """
     if pattern is None:
         return True
-    if len(uri) > _LONGEST_MATCHED:
+    if len(uri) > LONGEST_MATCHED:
         return False
     return bool(pattern.search(uri) or pattern.search(user_part(uri)))

@@ -18,6 +18,9 @@ from active_call.core.errors import ConfigError
 Overrides = Mapping[str, tuple[str, Any]]
 """Top-level keys set on the command line: the flag to name in errors, and the value."""
 
+_ALIASES = {"sip_registrations": "register_users", "srtp": "enable_srtp"}
+"""Other names of top-level keys."""
+
 _TOML_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)")
 
 
@@ -119,10 +122,12 @@ def _flatten(source: _Source, problems: list[tuple[int, str]]) -> tuple[dict[str
             values[key] = value
             origin[key] = path
 
+    for alias in _ALIASES.keys() & values.keys():
+        lift(_ALIASES[alias], values.pop(alias), (alias,))
     if isinstance(values.get("ua"), dict):
         for key, value in values.pop("ua").items():
-            if key in UA_KEYS:
-                lift(key, value, ("ua", key))
+            if _ALIASES.get(key, key) in UA_KEYS:
+                lift(_ALIASES.get(key, key), value, ("ua", key))
             else:
                 problems.append(source.problem(("ua", key), unknown_key(key, sorted(UA_KEYS))))
     servers = values.get("ice_servers")

@@ -4,7 +4,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from active_call import __version__
 from active_call.config.fields import (
@@ -13,12 +21,13 @@ from active_call.config.fields import (
     Later,
     Port,
     PublicIp,
-    Regex,
     Section,
     WebUrl,
     split_address,
 )
 from active_call.config.handler import PlaybookHandler, WebhookHandler
+from active_call.config.trunks import RegisteredUser, Rewrite, TrunkRule
+from active_call.lanes.codecs import available_codecs
 from active_call.outbound.guard import OutboundPolicy, check_host_pattern
 from active_call.wire.model import Duration
 from active_call.wire.options import AmbianceOption
@@ -27,13 +36,13 @@ LogLevel = Literal["trace", "debug", "info", "warn", "error"]
 Codec = Literal["pcmu", "pcma", "g722", "g729", "opus", "pcm", "telephone_event"]
 
 _CODEC_ALIASES = {"dtmf": "telephone_event", "2833": "telephone_event", "telephone-event": "telephone_event"}
-_CODECS_NOW = ("pcmu", "pcma", "telephone_event")
-_AUDIO_NOW = tuple(name for name in _CODECS_NOW if name != "telephone_event")
+_CODECS = ("pcmu", "pcma", "g722", "g729", "telephone_event", "opus")
+_INSTALL = {
+    "opus": "install the library libopus (Debian: libopus0), or the Python package av",
+    "g729": "install the library libbcg729 (Debian: libbcg729-0)",
+}
 
-_SRTP = Later("SIP over TLS and encrypted media come later")
 _WEBRTC = Later("browser calls come later")
-_REGISTRATION = Later("registration comes later")
-_TRUNKS = Later("outbound trunk rules come later")
 _PUBLIC_STUN = "stun:stun.l.google.com:19302"
 _FOREIGN = Later("it is a RustPBX key and not served here")
 
@@ -61,6 +70,9 @@ UA_KEYS = frozenset(
         "tls_port",
         "tls_cert_file",
         "tls_key_file",
+        "tls_verify",
+        "tls_ca_file",
+        "tcp",
         "enable_srtp",
         "rewrites",
         "trunk_rules",
@@ -136,24 +148,6 @@ class IceServer(Section):
         return {"urls": self.urls, "username": self.username, "credential": credential}
 
 
-class Credential(Section):
-    """How an account proves itself."""
-
-    username: str
-    password: SecretStr
-    realm: str | None = None
-
-
-class RegisteredUser(Section):
-    """An account to register with a SIP server."""
-
-    server: str
-    username: str
-    display_name: str | None = None
-    disabled: bool = False
-    credential: Credential | None = None
-
-
 class Ambiance(AmbianceOption):
     """Background sound of all calls; keys in camelCase or snake_case."""
 
@@ -181,48 +175,9 @@ class Outbound(Section):
         )
 
 
-class Rewrite(Section):
-    """Replaces what `match` finds in an outbound call's destination."""
-
-    match: Regex
-    rewrite: str
-
-
-class PartyPattern(Section):
-    """Patterns for one party's URI."""
-
-    user: Regex | None = None
-    host: Regex | None = None
-
-
-class PartyRewrite(Section):
-    """New parts for one party's URI."""
-
-    user: str | None = None
-    host: str | None = None
-
-
-class TrunkMatch(Section):
-    """Which outbound calls a trunk rule is for; nothing given = all."""
-
-    from_: PartyPattern | None = Field(None, alias="from")
-    to: PartyPattern | None = None
-
-
-class TrunkRewrite(Section):
-    """What a trunk rule changes."""
-
-    from_: PartyRewrite | None = Field(None, alias="from")
-    to: PartyRewrite | None = None
-    contact: PartyRewrite | None = None
-
-
-class TrunkRule(Section):
-    """The first rule that matches an outbound call rewrites its addresses."""
-
-    name: str | None = None
-    match: TrunkMatch | None = None
-    rewrite: TrunkRewrite | None = None
+def usable_codecs() -> frozenset[str]:
+    """The audio codecs that this machine has, as the file calls them."""
+    return frozenset("pcm" if name == "l16" else name for name in available_codecs()) & set(get_args(Codec))
 
 
 def _codec(text: str) -> str:
@@ -237,9 +192,15 @@ def _codec(text: str) -> str:
 
 
 def _codecs(names: list[str]) -> list[str]:
-    if not set(names) & set(_AUDIO_NOW):
-        raise ValueError(f"none of these can carry a call yet; name {' or '.join(_AUDIO_NOW)}")
+    if not set(names) & usable_codecs():
+        raise ValueError("none of these can carry a call here; name pcmu or pcma")
     return list(dict.fromkeys(names))
+
+
+def _srtp(value: object) -> object:
+    if value is not True and value is not False and value != "require":
+        raise ValueError('write true (offer it), false or "require"')
+    return value
 
 
 Handler = Annotated[PlaybookHandler | WebhookHandler, Field(discriminator="type")]
@@ -259,7 +220,7 @@ class Config(Section):
     media_cache_path: str = "./config/mediacache"
 
     external_ip: PublicIp | None = None
-    auto_learn_public_address: Annotated[bool, Later("learning the public address comes later")] = False
+    auto_learn_public_address: bool = False
     rtp_start_port: int = Field(12_000, ge=1, le=65_535)
     rtp_end_port: int = Field(42_000, ge=1, le=65_535, validate_default=True)
     rtp_bind_ip: Ip | None = None
@@ -269,22 +230,25 @@ class Config(Section):
     ice_servers: list[IceServer] = Field(default_factory=list)
 
     useragent: str = Field(f"active-call/{__version__}", min_length=1, pattern=r"^[\x20-\x7e]+$")
-    callid_suffix: Annotated[str | None, Later("a suffix for Call-IDs comes later")] = None
+    callid_suffix: str | None = Field(None, pattern=r"^[A-Za-z0-9.\-_~]+$")
     codecs: Annotated[list[Annotated[str, AfterValidator(_codec)]], AfterValidator(_codecs)] = Field(
-        default_factory=lambda: list(_CODECS_NOW)
+        default_factory=lambda: list(_CODECS)
     )
     accept_timeout: Duration = 50.0
     inactivity_timeout: Duration = 50.0
     graceful_shutdown: bool = True
-    graceful_shutdown_timeout: Duration = 0.0
-    enable_options_response: Annotated[bool, Later("silence towards OPTIONS comes later")] = True
-    tls_port: Annotated[Port | None, _SRTP] = None
-    tls_cert_file: Annotated[str | None, _SRTP] = None
-    tls_key_file: Annotated[str | None, _SRTP] = None
-    enable_srtp: Annotated[bool, _SRTP] = False
-    register_users: Annotated[list[RegisteredUser], _REGISTRATION] = Field(default_factory=list)
-    rewrites: Annotated[list[Rewrite], _TRUNKS] = Field(default_factory=list)
-    trunk_rules: Annotated[list[TrunkRule], _TRUNKS] = Field(default_factory=list)
+    graceful_shutdown_timeout: Duration = 30.0
+    enable_options_response: bool = True
+    tcp: bool = True
+    tls_cert_file: str | None = Field(None, min_length=1)
+    tls_key_file: str | None = Field(None, min_length=1)
+    tls_port: Port | None = None
+    tls_verify: bool = True
+    tls_ca_file: str | None = Field(None, min_length=1)
+    enable_srtp: Annotated[bool | Literal["require"], BeforeValidator(_srtp)] = False
+    register_users: list[RegisteredUser] = Field(default_factory=list)
+    rewrites: list[Rewrite] = Field(default_factory=list)
+    trunk_rules: list[TrunkRule] = Field(default_factory=list)
 
     handler: Handler | None = None
     recording: Recording = Recording()
@@ -313,6 +277,28 @@ class Config(Section):
             raise ValueError(f"no even port with the next one free for RTCP lies between {start} and {end}")
         return end
 
+    @field_validator("tls_port")
+    @classmethod
+    def _has_certificate(cls, port: int | None, info: ValidationInfo) -> int | None:
+        if port is None:
+            return None
+        if "tls_cert_file" in info.data and info.data["tls_cert_file"] is None:
+            raise ValueError('needs a certificate: write tls_cert_file = "cert.pem"')
+        if port and info.data.get("tcp") and port == info.data.get("udp_port"):
+            raise ValueError(f"{port} is the port of SIP over UDP and TCP already; write another, like 5061")
+        return port
+
+    @field_validator("register_users")
+    @classmethod
+    def _accounts_differ(cls, users: list[RegisteredUser]) -> list[RegisteredUser]:
+        seen: set[tuple[str, str]] = set()
+        for user in users:
+            if not user.disabled and (key := (str(user.registrar).lower(), user.username)) in seen:
+                raise ValueError(f"{user.username} at {user.server} is there twice")
+            elif not user.disabled:
+                seen.add(key)
+        return users
+
     @property
     def http_address(self) -> tuple[str, int]:
         """IP and port of the HTTP service."""
@@ -332,8 +318,8 @@ class Config(Section):
 
     @property
     def audio_codecs(self) -> tuple[str, ...]:
-        """The configured audio codecs that work now, preferred first; never empty."""
-        return tuple(name for name in self.codecs if name in _AUDIO_NOW)
+        """The configured audio codecs that work on this machine, preferred first; never empty."""
+        return tuple(name for name in self.codecs if name in usable_codecs())
 
     @property
     def telephone_event(self) -> bool:
@@ -346,7 +332,7 @@ class Config(Section):
         return Path(self.callrecord.root) if isinstance(self.callrecord, LocalRecords) else None
 
     def not_effective(self) -> list[str]:
-        """One sentence for each key that was set to something that has no effect yet."""
+        """One sentence for each key that was set to something that has no effect, here or yet."""
         lines = []
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
@@ -356,7 +342,19 @@ class Config(Section):
             why = marks[0] if marks else getattr(value, "later", None)
             if why:
                 lines.append(f"key {name} is not effective yet: {why}")
-        lines += [f"codec {name} is not effective yet" for name in self.codecs if name not in _CODECS_NOW]
+        if "codecs" in self.model_fields_set:
+            missing = set(self.codecs) - usable_codecs() - {"telephone_event"}
+            lines += [
+                f"codec {name} is left out: {_INSTALL.get(name, 'it can not be used on this machine')}"
+                for name in self.codecs
+                if name in missing
+            ]
+        if self.tls_port is None:
+            lines += [
+                f"key {name} is not effective: there is no tls_port"
+                for name in ("tls_cert_file", "tls_key_file")
+                if getattr(self, name) is not None
+            ]
         if self.recording.format != "wav":
             lines.append("key recording.format is not effective yet: recordings are 16-bit WAV files")
         return lines

@@ -19,9 +19,8 @@ DIGITS: Final = "0123456789*#ABCD"
 _END: Final = 0x80
 _VOLUME: Final = 10  # dBm0 below zero, §2.3.4
 _LONGEST: Final = 0xFFFF
-_CLOCK_PER_TICK: Final = 8 * TICK_MS  # telephone-event/8000
 _SHORTEST_TICKS: Final = 2  # receivers may ignore less than 40 ms
-_LONGEST_TICKS: Final = _LONGEST // _CLOCK_PER_TICK
+_LONGEST_TICKS: Final = 500  # 10 s
 _END_PACKETS: Final = 3  # §2.5.1.4
 
 
@@ -83,8 +82,8 @@ class DigitSender:
     def start(self, row: int, digits: str, duration_ms: int, gap_ms: int) -> None:
         """Queue `digits` behind what is still being sent. Characters that are no DTMF digits are skipped.
 
-        Durations are rounded up to ticks, at least 40 ms and at most what the field holds (8.18 s). The two
-        repeats of the end packet are sent within the gap.
+        Durations are rounded up to ticks, at least 40 ms and at most 10 s. The two repeats of the end packet
+        are sent within the gap.
         """
         if not 0 <= row < self._capacity:
             raise ValueError(f"no lane {row}")
@@ -98,10 +97,12 @@ class DigitSender:
         """The lanes that `next` must be called for in this tick."""
         return np.fromiter(self._lanes, np.int64, len(self._lanes))
 
-    def next(self, row: int, timestamp: int) -> tuple[bytes, bool, int] | None:
+    def next(self, row: int, timestamp: int, clock_hz: int = 8000) -> tuple[bytes, bool, int] | None:
         """This tick's packet of the lane: payload, marker bit and the RTP timestamp of the event's start.
 
-        `timestamp` is the RTP timestamp of this tick. None: send audio, because the lane is in a gap or idle.
+        `timestamp` is the RTP timestamp of this tick, by a clock of `clock_hz`. None: send audio, because the
+        lane is in a gap or idle. An event longer than its field goes on in segments (§2.5.1.3): the last
+        packet of each but the last has the longest duration, and the next begins where it ended.
         """
         lane = self._lanes.get(row)
         if lane is None:
@@ -117,8 +118,15 @@ class DigitSender:
             return None
         sent_ticks = min(step + 1, key.ticks)
         flags = _VOLUME | (_END if sent_ticks == key.ticks else 0)
-        duration = sent_ticks * _CLOCK_PER_TICK
-        return bytes((key.event, flags)) + duration.to_bytes(2, "big"), step == 0, lane.timestamp
+        per_tick = clock_hz * TICK_MS // 1000
+        lasted = sent_ticks * per_tick
+        # The segment of the packet before, which has to be filled first; the end is repeated as it is.
+        begun = (lasted - (1 if step >= key.ticks else per_tick)) // _LONGEST * _LONGEST
+        duration = min(lasted - begun, _LONGEST)
+        if begun + duration < lasted:
+            flags &= ~_END
+        stamp = (lane.timestamp + begun) & 0xFFFF_FFFF
+        return bytes((key.event, flags)) + duration.to_bytes(2, "big"), step == 0, stamp
 
     def reset(self, row: int) -> None:
         """Drop all that is queued for the lane."""

@@ -60,6 +60,13 @@ def _two_sample_table(values: NDArray[np.int16]) -> NDArray[np.uint32]:
 
 _decode_pairs = np.concatenate((_two_sample_table(_mu_law_values()), _two_sample_table(_a_law_values())))
 _encode = np.concatenate((_mu_law_codes(), _a_law_codes()))
+_recode = (_mu_law_codes()[_a_law_values().view(np.uint16)], _a_law_codes()[_mu_law_values().view(np.uint16)])
+
+
+def recode(codes: NDArray[np.uint8], law: int) -> NDArray[np.uint8]:
+    """Codes of any shape of the other law to `law` (ITU-T G.711, tables 3 and 4, as near as samples tell)."""
+    recoded: NDArray[np.uint8] = _recode[law][codes]
+    return recoded
 
 
 class G711:

@@ -9,8 +9,13 @@ smallest is what the network needs.
 Delay is added at once when a late packet finds an empty buffer (everything is behind it), and otherwise, like
 all that is taken away, one frame at a time when the lane is silent or a frame is missing anyway. A lost packet
 has no margin, so loss never adds delay. Clock drift shows as a slowly moving margin and is corrected likewise.
+
+What is kept are G.711 codes, 160 per tick. Packets of other codecs stay elsewhere (see dsp.unpacking), and
+each 10 ms of them is here as 80 bytes of which the first eight are a *handle*, a number other than 0. So there
+is one idea of time for all.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from active_call.dsp.g711 import G711, SILENCE
-from active_call.dsp.rtp import FRAME, MAX_PAYLOAD, PacketMatrix
+from active_call.dsp.rtp import FRAME, HALF_FRAME, PacketMatrix
 
 Int64 = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -36,7 +41,10 @@ _MAX_DROPOUT, _MAX_MISORDER = 3_000, 100
 _LATE_RUN, _LATE_TICKS = 5, 10
 """So many late packets in a row over so many ticks: the stream has moved for good."""
 _STRAGGLER_TICKS = 50
-_SILENT_LEVEL = 256
+_LONGEST = 800
+"""Codes of a packet that are heard: 100 ms."""
+SILENT_LEVEL: Final = 256
+"""No sample of a silent frame is louder."""
 _FRAME_ITEM = np.dtype((np.void, FRAME))
 _NONE = 1_000
 
@@ -54,15 +62,19 @@ class Accepted:
 
 
 class JitterBuffer:
-    """Jitter buffers of `capacity` lanes of G.711 at 20 ms per tick."""
+    """Jitter buffers of `capacity` lanes at 20 ms per tick."""
 
     def __init__(self, capacity: int) -> None:
         self._codes = np.zeros((SLOTS, capacity, FRAME), np.uint8)
         self._frames: NDArray[np.void] = self._codes.view(_FRAME_ITEM)[..., 0]
+        self._handles: NDArray[np.uint64] = self._codes.view(np.uint64)[..., :: HALF_FRAME // 8]
         self._filled = np.zeros((SLOTS, capacity), np.int16)
         self._silence = np.zeros((capacity, FRAME), np.uint8)
         self._silent_frames: NDArray[np.void] = self._silence.view(_FRAME_ITEM)[:, 0]
         self._judge = G711(capacity, FRAME)
+        self._has_handles = np.zeros(capacity, np.bool_)
+        self.quiet = np.zeros(capacity, np.bool_)
+        """Lanes with handles that are silent now, as far as whoever decodes them has heard."""
 
         def column(initial: int = 0) -> Int64:
             return np.full(capacity, initial, np.int64)
@@ -78,26 +90,50 @@ class JitterBuffer:
         self._minimum = column(2)
         self.delay = column(2)
         """Ticks that the earliest packets wait."""
+        self.clock_hz = column(8000)
+        """Of the peer's timestamps, before they became those of 8 kHz."""
         self._want = column()
         self._most, self._least = column(-_NONE), column(_NONE)
         self._most_before, self._least_before = column(-_NONE), column(_NONE)
         self._late_run, self._late_since, self._late_sequence = column(), column(), column()
 
-    def open(self, row: int, *, law: int, delay_ms: int, lost: int = 0) -> None:
+    def open(self, row: int, *, law: int | None, delay_ms: int, lost: int = 0) -> None:
         """Empty the lane's buffer; `lost` is where its count of lost packets goes on from."""
         self._started[row] = False
+        self.clock_hz[row] = 8000
         self._ssrc[row] = self._old_ssrc[row] = -1
         self._lost_before[row] = lost
         self.configure(row, law=law, delay_ms=delay_ms)
         self.delay[row] = self._minimum[row]
         self._wipe(np.array([row]))
 
-    def configure(self, row: int, *, law: int, delay_ms: int) -> None:
-        """Set the lane's companding law and its smallest delay (20 to 100 ms)."""
+    def configure(self, row: int, *, law: int | None, delay_ms: int) -> None:
+        """Set the lane's companding law, None for handles, and its smallest delay (20 to 100 ms)."""
         self._minimum[row] = min(max(-(-delay_ms // 20), 1), MAX_DELAY)
-        if self._silence[row, 0] != SILENCE[law]:
-            self._silence[row] = SILENCE[law]
+        silence = 0 if law is None else SILENCE[law]
+        if self._silence[row, 0] != silence:
+            self._silence[row] = silence
+            self._has_handles[row] = law is None
+            self.clock_hz[row] = 8000
             self._wipe(np.array([row]))
+
+    def to_handles(self, row: int, keep: Callable[[bytes], Int64]) -> None:
+        """From now on the lane has handles. `keep` gets the codes of each tick still queued and names them."""
+        queued = {int(slot): self._codes[slot, row].tobytes() for slot in np.flatnonzero(self._filled[:, row])}
+        self._silence[row] = 0
+        self._has_handles[row] = True
+        self._frames[:, row] = self._silent_frames[row]
+        for slot, codes in queued.items():
+            self._handles[slot, row] = keep(codes)
+
+    def following(self, tick: int, row: int) -> int:
+        """The handle of what plays first after `tick`; 0 if it isn't there."""
+        return int(self._handles[(tick + 1) % SLOTS, row, 0])
+
+    def restart(self, tick: int, row: int, timestamp: int) -> None:
+        """The peer's clock changed: what it stamps `timestamp` is to follow what is queued."""
+        self._stamp[row] = timestamp
+        self._anchor(tick, np.array([row]), np.array([timestamp]))
 
     def pause(self, rows: Int64, tick: int) -> None:
         """Drop what is queued for later than `tick`."""
@@ -294,7 +330,7 @@ class JitterBuffer:
 
     def _scatter(self, tick: int, rows: Int64, start: Int64, length: Int64, payload: NDArray[np.uint8]) -> None:
         """Put packets of any length at any place, sample by sample."""
-        column = np.arange(MAX_PAYLOAD)
+        column, length = np.arange(_LONGEST), np.minimum(length, _LONGEST)
         time = start[:, None] + column
         packet, source = np.nonzero((column < length[:, None]) & (time >= tick * FRAME))
         time = time[packet, source]
@@ -339,7 +375,8 @@ class JitterBuffer:
         """Add or drop one frame on those lanes that may do so unnoticed."""
         samples = np.empty((len(rows), FRAME), np.int16)
         self._judge.decode(self._codes[slot, rows], laws, samples)
-        quiet = (self._filled[slot, rows] == 0) | (np.abs(samples).max(axis=1) <= _SILENT_LEVEL)
+        quiet = np.abs(samples).max(axis=1) <= SILENT_LEVEL
+        quiet = np.where(self._has_handles[rows], self.quiet[rows], quiet) | (self._filled[slot, rows] == 0)
         adding, dropping = quiet & (self._want[rows] > 0), quiet & (self._want[rows] < 0)
         for which, step in ((adding, 1), (dropping, -1)):
             at = rows[which]
@@ -361,41 +398,6 @@ class JitterBuffer:
         self._frames[:, rows] = self._silent_frames[rows]
         self._filled[:, rows] = 0
         self._end[rows] = 0
-
-
-class Concealment:
-    """Fills missing frames with the lane's last one, back and forth and fading (three frames at most)."""
-
-    LEVELS: Final = (1.0, 0.6, 0.25, 0.0)
-
-    def __init__(self, capacity: int, samples: int = FRAME) -> None:
-        self._last = np.zeros((capacity, samples), np.int16)
-        self._run = np.full(capacity, len(self.LEVELS), np.int64)
-
-    def silence(self, rows: Int64) -> None:
-        """Don't conceal what follows: the peer does not send audio on purpose."""
-        self._run[rows] = len(self.LEVELS)
-
-    def fill(self, rows: Int64, samples: NDArray[np.int16], present: Flags) -> Int64:
-        """Complete `samples` (n, samples) where nothing is `present`. Returns the indices concealed."""
-        if present.all():
-            self._last[rows] = samples
-            self._run[rows] = 0
-            return np.zeros(0, np.int64)
-        here = rows[present]
-        self._last[here] = samples[present]
-        self._run[here] = 0
-        missing = np.flatnonzero(~present)
-        samples[missing] = 0
-        run = self._run[rows[missing]]
-        self._run[rows[missing]] = np.minimum(run + 1, len(self.LEVELS))
-        concealed = missing[run < len(self.LEVELS) - 1]
-        for index in concealed:
-            row = rows[index]
-            turn = int(self._run[row])
-            last = self._last[row] if turn % 2 == 0 else self._last[row, ::-1]
-            samples[index] = last * np.linspace(self.LEVELS[turn - 1], self.LEVELS[turn], len(last))
-        return concealed
 
 
 def _signed(difference: Int64, bits: int) -> Int64:

@@ -81,6 +81,11 @@ class Bye:
 RtcpPacket: TypeAlias = SenderReport | ReceiverReport | Bye
 
 
+def is_rtcp(second_byte: int) -> bool:
+    """Whether a packet at a port for both is RTCP rather than RTP (RFC 5761 §4)."""
+    return 192 <= second_byte <= 223
+
+
 def ntp_time(unix_ns: int) -> int:
     """The 64-bit NTP time of a Unix time in nanoseconds (§4); its middle 32 bits are `>> 16`."""
     seconds, rest = divmod(unix_ns, 1_000_000_000)
@@ -106,12 +111,13 @@ def build_report(
     packets: int,
     octets: int,
     source: ReportBlock | None,
+    sender: bool = True,
     bye: bool = False,
 ) -> bytes:
-    """A compound packet (§6.1): SR (RR if nothing was sent), SDES with the CNAME and, if `bye`, BYE."""
+    """A compound packet (§6.1): SR (RR if nothing was sent lately), SDES with the CNAME and, if `bye`, BYE."""
     blocks = bytes(source) if source else b""
     count = 1 if source else 0
-    if packets:
+    if packets and sender:
         sent = (rtp_timestamp & 0xFFFF_FFFF, packets & 0xFFFF_FFFF, octets & 0xFFFF_FFFF)
         report = _packet(_SR, count, _SENDER.pack(ssrc, ntp, *sent) + blocks)
     else:

@@ -15,16 +15,18 @@ Int64 = NDArray[np.int64]
 HEADER: Final = 12
 FRAME: Final = 160
 """G.711 codes in 20 ms."""
-MAX_PAYLOAD: Final = 800
-"""100 ms of G.711; a longer packet counts as invalid."""
-MAX_SENT_FRAMES: Final = 3
-"""We send at most 60 ms in a packet."""
+HALF_FRAME: Final = FRAME // 2
+"""10 ms."""
+MAX_PAYLOAD: Final = 1280
+"""160 ms of G.711, 40 ms of L16 at 16 kHz, and all of Opus; a longer packet counts as invalid."""
+MOST_HANDLES: Final = 10
+"""A packet is heard up to 100 ms."""
 
 _PAD = 4
 _PAYLOAD = _PAD + HEADER
 _RECEIVE_BYTES = HEADER + MAX_PAYLOAD + 80
 _RECEIVE_ROW = _PAD + _RECEIVE_BYTES
-_SEND_ROW = _PAYLOAD + MAX_SENT_FRAMES * FRAME
+_SEND_ROW = _PAYLOAD + FRAME
 _FRAME_ITEM = np.dtype((np.void, FRAME))
 
 
@@ -56,9 +58,11 @@ class PacketMatrix:
         self._timestamp = self._field(">u4", _PAD + 4)
         self._ssrc = self._field(">u4", _PAD + 8)
         self.payload = self._bytes[:, _PAYLOAD : _PAYLOAD + MAX_PAYLOAD]
-        """The payloads, shape (count, 800), once `parse` has moved those that don't start at byte 12."""
+        """The payloads, shape (count, 1280), once `parse` has moved those that don't start at byte 12."""
         self.frames = self._field(_FRAME_ITEM, _PAYLOAD)
         """The first 160 bytes of each payload as one item, shape (count,)."""
+        self.handles: NDArray[np.uint64] = self.payload.view(np.uint64)[:, : MOST_HANDLES * 10 : 10]
+        """The first eight bytes of each 80 of a payload, shape (count, 10): see dsp.jitter."""
 
     def _field(self, dtype: object, offset: int) -> NDArray[np.generic]:
         return np.ndarray((len(self._bytes),), np.dtype(dtype), self._bytes.data, offset, (_RECEIVE_ROW,))  # type: ignore[call-overload]
@@ -99,7 +103,7 @@ class PacketMatrix:
 
 
 class SendMatrix:
-    """One packet per lane to be sent: `view(row)` is the packet of a lane, header included."""
+    """A packet of 20 ms of G.711 per lane: `views[row]` is that of a lane, header included."""
 
     def __init__(self, capacity: int) -> None:
         self._bytes = np.zeros((capacity, _SEND_ROW), np.uint8)
@@ -107,10 +111,8 @@ class SendMatrix:
         self._sequence = self._field(">u2", _PAD + 2)
         self._timestamp = self._field(">u4", _PAD + 4)
         self._ssrc = self._field(">u4", _PAD + 8)
-        self._frames = [self._field(_FRAME_ITEM, _PAYLOAD + part * FRAME) for part in range(MAX_SENT_FRAMES)]
-        self._memory = [row.data for row in self._bytes]
-        self.views = [memory[_PAD : _PAYLOAD + FRAME] for memory in self._memory]
-        """The packets of lanes that send one frame per packet."""
+        self._frames = self._field(_FRAME_ITEM, _PAYLOAD)
+        self.views = [row.data[_PAD:] for row in self._bytes]
         self._bytes[:, _PAD] = 0x80
 
     def _field(self, dtype: object, offset: int) -> NDArray[np.generic]:
@@ -121,18 +123,14 @@ class SendMatrix:
         self._ssrc[row] = ssrc
         self._second[row] = payload_type
 
-    def set_frames(self, rows: Int64, codes: NDArray[np.uint8], part: int = 0) -> None:
-        """Make G.711 codes (n, 160), contiguous, the `part`-th frame of the packets of `rows` (n,)."""
-        self._frames[part][rows] = codes.view(_FRAME_ITEM)[:, 0]
+    def set_frames(self, rows: Int64, codes: NDArray[np.uint8]) -> None:
+        """Put G.711 codes (n, 160), contiguous, into the packets of `rows` (n,)."""
+        self._frames[rows] = codes.view(_FRAME_ITEM)[:, 0]
 
     def set_numbers(self, rows: Int64, sequence: Int64, timestamp: Int64) -> None:
         """Sequence numbers and timestamps, taken modulo 2^16 and 2^32."""
         self._sequence[rows] = sequence & 0xFFFF
         self._timestamp[rows] = timestamp & 0xFFFF_FFFF
-
-    def view(self, row: int, frames: int) -> memoryview:
-        """The packet of a lane with `frames` frames."""
-        return self._memory[row][_PAD : _PAYLOAD + frames * FRAME]
 
 
 def packet(

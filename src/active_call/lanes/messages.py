@@ -88,6 +88,8 @@ class SrtpKeys(msgspec.Struct, frozen=True, array_like=True):
     receive: bytes
     receive_suite: SrtpSuite | None = None
     """If it is another one than ours."""
+    receive_mki: int = 0
+    """Bytes of the master key identifier that the peer says it puts into its packets (RFC 3711 §3.1)."""
 
     def __repr__(self) -> str:
         return f"SrtpKeys({self.suite})"

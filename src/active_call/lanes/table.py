@@ -74,6 +74,9 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("rx_duplicate", "i8", 1),  # P
     ("rx_invalid", "i8", 1),  # P  not RTP, or an unknown payload type
     ("rx_stranger", "i8", 1),  # P  from an address that is not the peer's
+    ("srtp_rejected", "i8", 1),  # P  of an encrypted lane: did not authenticate, or came before
+    ("srtp_received", "i8", 1),  # P  SRTP index of the newest packet << 32 | its SSRC; 0 before the first
+    ("srtcp_sent", "i8", 1),  # P  encrypted reports sent
     ("concealed", "i8", 1),  # P  ticks filled by loss concealment
     ("record_from", "i8", 1),  # P  lane position of the recording's first sample; -1 = not recording
     ("rx_tick", "i8", 1),  # P  tick of the last valid packet; -1 before the first
@@ -82,6 +85,7 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("jitter_ms", "f8", 1),  # P  interarrival jitter (RFC 3550 §6.4.1)
     ("rtt_ms", "f8", 1),  # P  round trip by RTCP; 0 = unknown
     ("remote_lost", "i8", 1),  # P  cumulative loss the peer reports
+    ("remote_jitter_ms", "f8", 1),  # P  interarrival jitter the peer reports
     ("original_kept", "i8", 1),  # P  1 = `original` is written, because `received` has less noise
     ("external_read", "i8", 1),  # P  frames taken from `external_in`, or dropped there
     ("external_dropped", "i8", 1),  # P  frames dropped there
@@ -133,6 +137,9 @@ class Table:
     rx_duplicate: Int64
     rx_invalid: Int64
     rx_stranger: Int64
+    srtp_rejected: Int64
+    srtp_received: Int64
+    srtcp_sent: Int64
     concealed: Int64
     record_from: Int64
     rx_tick: Int64
@@ -141,6 +148,7 @@ class Table:
     jitter_ms: Float64
     rtt_ms: Float64
     remote_lost: Int64
+    remote_jitter_ms: Float64
     original_kept: Int64
     external_read: Int64
     external_dropped: Int64

@@ -57,6 +57,13 @@ class MediaSource:
         except (OSError, MediaError) as error:
             raise _named(name, error) from None
 
+    async def exists(self, name: str, origin: Origin) -> bool:
+        """Whether there is such a file. A URL is not looked at: True."""
+        try:
+            return bool(_URL.match(name)) or await asyncio.to_thread(self._file(name, origin).is_file)
+        except (OSError, MediaError):
+            return False
+
     async def sound_file(self, name: str, origin: Origin) -> Path:
         """A file or URL, decoded into a cache entry of raw 16 kHz int16 LE samples. Raises as `open` does."""
         if self.cache is None:

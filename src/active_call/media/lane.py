@@ -83,6 +83,10 @@ class LaneStatistics:
     delay_ms: int
     rtt_ms: float
     remote_lost: int
+    """Our packets that the peer reports missing."""
+    remote_jitter_ms: float
+    srtp_rejected: int
+    """Packets of an encrypted lane that did not authenticate, or came again."""
     dropped: int = 0
     """20 ms frames of an external lane that came faster than time goes by."""
     missed: int = 0
@@ -122,7 +126,7 @@ class Lane:
         self._consumer: AudioConsumer | None = None
         self._consumed = 0
         self._last_speech = -1
-        self._last_digit = -1
+        self._last_digit = (-1, "")
         self.configured: ConfigureLane | None = None
         self.vad: ConfigureVad | None = None
         self._denoise: SetDenoise | None = None
@@ -467,9 +471,9 @@ class Lane:
                     return True
                 self._last_speech = moment
             case DigitReceived():
-                if event.position <= self._last_digit:
+                if event.position < self._last_digit[0] or (event.position, event.digit) == self._last_digit:
                     return True
-                self._last_digit = event.position
+                self._last_digit = event.position, event.digit
             case _:
                 pass
         return False
@@ -492,6 +496,8 @@ class Lane:
             delay_ms=int(t.delay_ms[row]),
             rtt_ms=round(float(t.rtt_ms[row]), 2),
             remote_lost=int(t.remote_lost[row]),
+            remote_jitter_ms=round(float(t.remote_jitter_ms[row]), 2),
+            srtp_rejected=int(t.srtp_rejected[row]),
             dropped=int(t.external_dropped[row]) if self.external else 0,
             missed=self.external.missed if self.external else 0,
         )

@@ -176,10 +176,10 @@ class MediaPlane:
 
     # --- lanes ----------------------------------------------------------------------------------------
 
-    def open_lane(self) -> Lane:
-        """A fresh lane with bound sockets. Raises MediaError if rows or ports are used up."""
+    def open_lane(self, *, ipv6: bool = False) -> Lane:
+        """A fresh lane with bound sockets. Raises MediaError if rows or ports are used up, or no IPv6."""
         self._require_room()
-        sockets = self._ports.open_pair()
+        sockets = self._ports.open_pair(ipv6=ipv6)
         ref = self._take_row()
         token = os.urandom(10)
         opened = OpenLane(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from active_call.core.audio import TICK_MS, TICK_NS, Pcm
 from active_call.dsp.codecs import CodecGroup
-from active_call.dsp.jitter import Concealment
+from active_call.dsp.concealment import Concealment
 from active_call.lanes.external import IN_FRAMES, OUT_FRAMES, ExternalCodec
 from active_call.lanes.messages import MediaStarted, OpenExternal
 from active_call.lanes.table import Table

@@ -32,6 +32,8 @@ class Playback:
     def __init__(self, table: Table) -> None:
         self.paused = np.zeros(table.capacity, np.bool_)
         """Lanes whose playback stands still."""
+        self.held = np.zeros(table.capacity, np.bool_)
+        """Lanes whose playback waits until the keys that we press have sounded."""
         self._table = table
         self._window = RingWindow(table.playback, TICK_SAMPLES)
         self._next_read = np.zeros(table.capacity, np.int64)
@@ -45,7 +47,7 @@ class Playback:
 
     def open(self, row: int) -> None:
         """Forget what the row's former lane played."""
-        self.paused[row] = False
+        self.paused[row] = self.held[row] = False
         self._flushing.pop(row, None)
         self._skipped.pop(row, None)
         self._marks.pop(row, None)
@@ -69,7 +71,7 @@ class Playback:
         table = self._table
         read, flush = table.play_read[rows], table.play_flush[rows]
         available = np.clip(table.play_write[rows] - read, 0, TICK_SAMPLES)
-        available[self.paused[rows]] = 0
+        available[self.paused[rows] | self.held[rows]] = 0
         playing: NDArray[np.bool_] = available > 0
         if playing.all():
             out[:] = self._window.read(rows, read)
@@ -121,7 +123,7 @@ class Playback:
         flush = self._flushing.get(row)
         if flush is None or flush.target != target:
             fade = max(0, min(int(self._table.flush_fade[row]), target - read))
-            if self.paused[row]:  # nothing is heard that could fade
+            if self.paused[row] or self.held[row]:  # nothing is heard that could fade
                 fade = 0
             if flush is None:
                 flush = _Flush(read, read + fade, target)

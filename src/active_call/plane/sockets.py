@@ -7,21 +7,24 @@ import select
 import socket
 import struct
 from array import array
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 import numpy as np
 
-from active_call.core.clock import wall_ns
+from active_call.core.clock import monotonic_ns, wall_ns
 from active_call.plane.peers import Address, Connect
-from active_call.plane.tick import Drop, MediaTick, Order, SendRtcp
+from active_call.plane.srtp import NOTHING, Receive, Send, SrtpLanes
+from active_call.plane.tick import Drop, KeepAlive, MediaTick, Order, Secure, SendRtcp
+from active_call.plane.transmission import Transmission
 
 MAX_FDS: Final = 253
 """What one message can carry (SCM_MAX_FD)."""
 
 _MAX_ROUNDS = 12
 """Packets taken from one lane per tick; what is more waits for the next."""
+_MOST_STRANGERS = 1_000
+"""Packets of strangers thrown away in a tick, to get at those of the peers: about 2 ms."""
 _SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h
 _SAMPLED_LANES = 32
 """So many lanes at a time have the arrival of their packets measured by the kernel; more take turns."""
@@ -31,8 +34,6 @@ _ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size)
 _RTCP_BYTES = 2048
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_Receive = Callable[[memoryview], int]
-_Send = Callable[[memoryview | bytes], int]
 
 
 class LaneSockets:
@@ -44,8 +45,11 @@ class LaneSockets:
         self._rtp: dict[int, socket.socket] = {}
         self._rtcp: dict[int, socket.socket] = {}
         self._connected: set[int] = set()
-        self._receivers: dict[int, _Receive] = {}
-        self._senders: dict[int, _Send] = {}
+        self._settling: set[int] = set()
+        """Connected lanes whose queue may still have strangers' packets of before."""
+        self._srtp = SrtpLanes(media.table)
+        self._receivers: dict[int, Receive] = {}
+        self._senders: dict[int, Send] = {}
         self._row_of: dict[int, int] = {}
         self._sampled: set[int] = set()
         self._rtp_poll: select.epoll | None = None
@@ -53,6 +57,7 @@ class LaneSockets:
         self._sources: dict[int, Address] = {}
         self._arrived: dict[int, int] = {}
         self._lengths: list[int] = []
+        self._strangers = 0
 
     def open(self, row: int, rtp_fd: int, rtcp_fd: int) -> None:
         """Take over the two descriptors."""
@@ -83,11 +88,14 @@ class LaneSockets:
             self._receivers.pop(fd, None)
             sock.close()
         self._connected.discard(row)
+        self._settling.discard(row)
         self._sampled.discard(row)
         self._senders.pop(row, None)
+        self._srtp.remove(row)
 
     def watch(self) -> dict[int, Address | None]:
         """Become active. Returns where the RTP sockets are connected to."""
+        self._srtp.resume()
         self._rtp_poll, self._rtcp_poll = select.epoll(), select.epoll()
         peers: dict[int, Address | None] = {}
         for row, rtp in self._rtp.items():
@@ -107,6 +115,7 @@ class LaneSockets:
         media, receivers, row_of = self._media, self._receivers, self._row_of
         views = media.reception.incoming.views
         taken: set[int] | None = None
+        self._strangers = 0
         for _ in range(_MAX_ROUNDS):
             ready = [fd for fd, _ in self._rtp_poll.poll(0, len(views))]
             # Only lanes that had one packet can have had more; what arrived since then waits for the next tick.
@@ -131,7 +140,7 @@ class LaneSockets:
                 arrived[list(self._arrived)] = list(self._arrived.values())
             muxed = media.reception.receive(tick, rows, np.array(lengths, np.int64), self._sources, arrived)
             for row, data in muxed:
-                media.receive_rtcp(tick, row, data, wall_ns())
+                media.receive_rtcp(tick, row, data, self._report_time(0))
             for order in media.take_orders():
                 self.obey(order)
 
@@ -142,15 +151,27 @@ class LaneSockets:
         for fd, _ in self._rtcp_poll.poll(0):
             row = self._row_of[fd]
             try:
-                data, ancillary, _, _ = self._rtcp[row].recvmsg(_RTCP_BYTES, _ANCILLARY)
+                data, ancillary, _, source = self._rtcp[row].recvmsg(_RTCP_BYTES, _ANCILLARY)
             except OSError:
                 self._table.tx_errors[row] += 1
                 continue
-            self._media.receive_rtcp(tick, row, data, _arrival_ns(ancillary) or wall_ns())
+            plain = self._srtp.open_report(row, data)
+            if plain is not None and self._media.peers.admit_report(row, source[:2]):
+                self._media.receive_rtcp(tick, row, plain, self._report_time(_arrival_ns(ancillary)))
 
     def send(self) -> None:
         """Send the packets of a committed tick."""
         transmission, senders = self._media.transmission, self._senders
+        self._send_first(transmission)
+        for row, data in transmission.more:
+            try:
+                senders[row](data)
+            except OSError:
+                self._table.tx_errors[row] += 1
+
+    def _send_first(self, transmission: Transmission) -> None:
+        """One packet of each lane."""
+        senders = self._senders
         views, special = transmission.packets.views, transmission.views
         rows = iter(transmission.rows)
         row = -1
@@ -173,19 +194,44 @@ class LaneSockets:
             case Connect():
                 self._connect(order.row, order.address)
             case SendRtcp():
-                sock = (self._rtp if order.muxed else self._rtcp)[order.row]
+                self._send_report(order)
+            case KeepAlive():
                 try:
-                    if order.muxed and order.row in self._connected:
-                        sock.send(order.data)
-                    else:
-                        sock.sendto(order.data, order.address)
+                    self._rtp[order.row].sendto(b"", order.address)
                 except OSError:
                     self._table.tx_errors[order.row] += 1
+            case Secure():
+                if order.row in self._rtp:
+                    self._srtp.configure(order.row, order.ssrc, order.keys)
+                    self._choose(order.row)
             case Drop():
                 self.close(order.row)
 
+    def _send_report(self, order: SendRtcp) -> None:
+        row, data = order.row, self._srtp.seal_report(order.row, order.data)
+        if data is None:
+            return
+        sock = (self._rtp if order.muxed else self._rtcp)[row]
+        try:
+            if order.muxed and row in self._connected:
+                sock.send(data)
+            else:
+                sock.sendto(data, order.address)
+        except OSError:
+            self._table.tx_errors[row] += 1
+
+    def _report_time(self, arrived_ns: int) -> int:
+        """When a report arrived (Unix time; 0: now), by the clock that our reports tell.
+
+        That clock was set when the table was made, and has not followed the corrections of the system's since.
+        """
+        now_ns, table = wall_ns(), self._table
+        ours_ns = table.get("wall_ns") + monotonic_ns() - table.get("epoch_ns")
+        return (arrived_ns or now_ns) - now_ns + ours_ns
+
     def _connect(self, row: int, address: Address | None) -> None:
         sock = self._rtp[row]
+        self._settling.discard(row)
         if address is None:
             _disconnect(sock)
             self._connected.discard(row)
@@ -193,6 +239,8 @@ class LaneSockets:
             try:
                 sock.connect(address)
                 self._connected.add(row)
+                if _is_waiting(sock):
+                    self._settling.add(row)
             except OSError:
                 self._table.tx_errors[row] += 1
                 self._connected.discard(row)
@@ -202,22 +250,38 @@ class LaneSockets:
     def _choose(self, row: int) -> None:
         """The cheapest way to receive and send on the lane's RTP socket."""
         sock = self._rtp[row]
-        if row in self._connected:
-            sampled = row in self._sampled
-            self._receivers[sock.fileno()] = partial(self._receive_timed, sock) if sampled else sock.recv_into
-            self._senders[row] = sock.send
-        else:
-            self._receivers[sock.fileno()] = partial(self._receive_from, sock)
-            self._senders[row] = partial(self._send_to, sock, row)
+        receive: Receive = sock.recv_into
+        send: Send = sock.send
+        if row not in self._connected:
+            send = partial(self._send_to, sock, row)
+        if row not in self._connected or row in self._settling:
+            receive = partial(self._receive_from, sock, row)
+        elif row in self._sampled:
+            receive = partial(self._receive_timed, sock)
+        self._receivers[sock.fileno()] = self._srtp.receiving(row, receive)
+        self._senders[row] = self._srtp.sending(row, send)
 
     def _send_to(self, sock: socket.socket, row: int, data: memoryview | bytes) -> int:
         address = self._media.peers.address[row]
         return sock.sendto(data, address) if address else 0
 
-    def _receive_from(self, sock: socket.socket, view: memoryview) -> int:
-        size, source = sock.recvfrom_into(view)
-        self._sources[len(self._lengths)] = source[:2]
-        return size
+    def _receive_from(self, sock: socket.socket, row: int, view: memoryview) -> int:
+        peers = self._media.peers
+        while True:
+            try:
+                size, source = sock.recvfrom_into(view)
+            except BlockingIOError:  # there were only strangers
+                return NOTHING
+            if row in self._settling and not _is_waiting(sock):
+                self._settling.discard(row)
+                self._choose(row)
+            if not peers.ignores(row, source[:2], int.from_bytes(view[8:12], "big")):
+                self._sources[len(self._lengths)] = source[:2]
+                return size
+            self._table.rx_stranger[row] += 1
+            self._strangers += 1
+            if self._strangers >= _MOST_STRANGERS:
+                return NOTHING
 
     def _receive_timed(self, sock: socket.socket, view: memoryview) -> int:
         size, ancillary, _, _ = sock.recvmsg_into([view], _ANCILLARY)
@@ -254,6 +318,15 @@ def _arrival_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
             seconds, nanoseconds = _TIMESPEC.unpack(content)
             return int(seconds * 1_000_000_000 + nanoseconds)
     return 0
+
+
+def _is_waiting(sock: socket.socket) -> bool:
+    """Whether a datagram is queued."""
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return False
+    return True
 
 
 def _peer_of(sock: socket.socket) -> Address | None:

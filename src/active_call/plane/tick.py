@@ -32,6 +32,7 @@ from active_call.lanes.messages import (
     CloseLane,
     ConfigureLane,
     ConfigureVad,
+    DigitReceived,
     LaneClosed,
     Message,
     OpenExternal,
@@ -43,15 +44,18 @@ from active_call.lanes.messages import (
     SendDigits,
     SetAmbience,
     SetDenoise,
+    SetMix,
     SpeechEnded,
     SpeechStarted,
+    SrtpKeys,
     StartRecording,
     StopRecording,
 )
 from active_call.lanes.table import HEARD_SAMPLES, Table
 from active_call.plane.denoise import Denoise
 from active_call.plane.external import ExternalLanes
-from active_call.plane.peers import Address, Connect, Peers
+from active_call.plane.keys import Keys
+from active_call.plane.peers import Address, Connect, Peers, numeric
 from active_call.plane.reception import Reception
 from active_call.plane.reports import Reports
 from active_call.plane.transmission import Transmission
@@ -59,11 +63,13 @@ from active_call.plane.transmission import Transmission
 log = logging.getLogger(__name__)
 
 Int64: TypeAlias = NDArray[np.int64]
-Order: TypeAlias = "Connect | SendRtcp | Drop"
+Order: TypeAlias = "Connect | Secure | SendRtcp | KeepAlive | Drop"
 
 _BLOCK: Final = 256
 """Lanes per block, so that its temporaries stay in cache."""
 _RTCP_TICKS: Final = 250
+_KEEP_ALIVE_REPORTS: Final = 3
+"""With every third report, so every 15 s (RFC 6263 §7), a lane that sends no audio shows that it is there."""
 
 
 class SendRtcp:
@@ -73,6 +79,24 @@ class SendRtcp:
 
     def __init__(self, row: int, address: Address, data: bytes, *, muxed: bool) -> None:
         self.row, self.address, self.data, self.muxed = row, address, data, muxed
+
+
+class KeepAlive:
+    """Send an empty datagram from the RTP socket, so that NATs on the way don't forget it (RFC 6263 §4.1)."""
+
+    __slots__ = ("address", "row")
+
+    def __init__(self, row: int, address: Address) -> None:
+        self.row, self.address = row, address
+
+
+class Secure:
+    """Encrypt what the lane sends as `ssrc`, and decrypt what it receives; no `keys`: it is plain."""
+
+    __slots__ = ("keys", "row", "ssrc")
+
+    def __init__(self, row: int, ssrc: int, keys: SrtpKeys | None) -> None:
+        self.row, self.ssrc, self.keys = row, ssrc, keys
 
 
 class Drop:
@@ -116,8 +140,9 @@ class MediaTick:
         self.active = active
         self.next_tick = next_tick
         self.peers = Peers(capacity)
-        self.reception = Reception(table, self.peers, _BLOCK, self._tell)
+        self.reception = Reception(table, self.peers, _BLOCK, self._tell_once)
         self.transmission = Transmission(table, self.peers, _BLOCK)
+        self.keys = Keys(table, self.reception.event_tick, self._tell)
         self.denoise = Denoise(table)
         self.external = ExternalLanes(table, _BLOCK, self._tell)
         self._orders: list[Order] = []
@@ -138,11 +163,13 @@ class MediaTick:
         self._with_sockets = 0
         """How many of them have sockets."""
         self._place = np.zeros(capacity, np.int64)
-        """Where in `_lanes` a row is."""
+        """Where in `_lanes` a row is; -1 if it isn't."""
         self._listeners: Int64 = np.zeros(0, np.int64)
         self._wide_listeners: Int64 = np.zeros(0, np.int64)
         """Those whose 8 kHz audio has to be made of what they hear at 16 kHz."""
         self._muted: Int64 = np.zeros(0, np.int64)
+        self._keyed: Int64 = np.zeros(0, np.int64)
+        self._keyed_external: Int64 = np.zeros(0, np.int64)
         self._kept: Int64 = np.zeros(0, np.int64)
         """Places in `_lanes` of those whose `sent` ring is written."""
         self._attended = False
@@ -178,6 +205,7 @@ class MediaTick:
             case AdjustLane():
                 self._adjusted[row] = message
                 self.transmission.adjust(message)
+                self.keys.mask(row, on=message.mask_digits)
                 self._stale = True
             case SetDenoise():
                 self.denoise.configure(row, message.kind)
@@ -187,11 +215,13 @@ class MediaTick:
                 self._stale = True
             case SetAmbience():
                 self.transmission.background.configure(message)
+            case SetMix():
+                self.transmission.mixing.configure(message)
             case PutMark():
                 self.transmission.playback.put_mark(row, message.mark, message.position)
             case SendDigits():
                 # A spare can't tell which keys have been pressed by now.
-                if self.active and isinstance(opened, OpenLane):
+                if self.active and (message.tones or isinstance(opened, OpenLane)):
                     self.transmission.send_digits(message)
             case StartRecording():
                 self._stop_recording(row)
@@ -237,6 +267,7 @@ class MediaTick:
             self._leave(row)
         self._opened[row] = message
         self.peers.open(row)
+        self.keys.open(row)
         if isinstance(message, OpenExternal):
             self.external.open(message)
             self.transmission.open(row)
@@ -266,6 +297,9 @@ class MediaTick:
                 table.rx_duplicate,
                 table.rx_invalid,
                 table.rx_stranger,
+                table.srtp_rejected,
+                table.srtp_received,
+                table.srtcp_sent,
                 table.concealed,
                 table.latched,
                 table.remote_lost,
@@ -275,7 +309,7 @@ class MediaTick:
                 table.external_sent,
             ):
                 column[row] = 0
-            table.jitter_ms[row] = table.rtt_ms[row] = 0.0
+            table.jitter_ms[row] = table.rtt_ms[row] = table.remote_jitter_ms[row] = 0.0
             table.rx_tick[row] = table.record_from[row] = table.sent_from[row] = -1
             if isinstance(message, OpenLane):
                 table.tx_sequence[row] = message.first_sequence
@@ -284,27 +318,31 @@ class MediaTick:
         self._narrower.clear(np.array([row]))
         if isinstance(message, OpenLane):
             self.reception.enter(row, int(self._law[row]))
+            self._reports.enter(row)
         else:
             self.external.enter(row)
         self.transmission.enter(row)
+        self.keys.enter(row)
         if row in self._recordings:
             self._start_recording(row)
 
     def _configure(self, row: int, message: ConfigureLane) -> None:
-        if isinstance(self._opened[row], OpenExternal):
+        opened = self._opened[row]
+        if isinstance(opened, OpenExternal):
             log.warning("lane %d: an external lane has no RTP session", row)
             return
+        before = self._configured.get(row)
         self._configured[row] = message
         self._law[row] = A_LAW if message.sends.codec == "pcma" else MU_LAW
         self.reception.configure(message, int(self._law[row]), self.next_tick)
-        self.transmission.configure(message)
-        remote = message.remote
-        if remote and remote[0] in ("0.0.0.0", "::"):  # an old way to say hold
-            remote = None
-        if remote and not _is_numeric(remote[0]):
-            log.warning("lane %d: remote address %r is not numeric", row, remote[0])
-            remote = None
-        self.peers.configure(row, remote, latching=message.latching)
+        self.transmission.configure(message, self.next_tick if self.active else self.table.get("tick") + 1)
+        self.keys.configure(row, inband=message.inband_digits)
+        self._stale = True
+        if message.srtp is not None or (before is not None and before.srtp is not None):
+            self._orders.append(Secure(row, opened.ssrc, message.srtp))
+        self._reports.configure(row, message)
+        remote, rtcp = (address and numeric(address) for address in (message.remote, message.remote_rtcp))
+        self.peers.configure(row, remote, latching=message.latching, remote_rtcp=rtcp)
         if not self.active:
             self.peers.orders.clear()  # the active process connects the socket, which we share
             return
@@ -336,9 +374,11 @@ class MediaTick:
         self._stop_recording(row)
         self._vad.remove(row)
         self.denoise.remove(row)
+        self.keys.open(row)
         self._watched.discard(row)
         self._adjusted.pop(row, None)
         self._reports.close(row)
+        self.reception.close(row)
         self.transmission.close(row)
         self.external.close(row)
         self._configured.pop(row, None)
@@ -363,12 +403,18 @@ class MediaTick:
             self._arrange()
         lanes, count, reception = self._lanes, self._with_sockets, self.reception
         concealed: list[Int64] = []
-        for start in range(0, count, _BLOCK):
-            block = slice(start, min(start + _BLOCK, count))
+        blocks = [slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
+        for block in blocks:
             rows = lanes[block]
-            laws = self._law[rows]
-            concealed.append(reception.hear(tick, rows, laws, block))
-            self.transmission.encode(rows, laws, block, self.transmission.play(rows, block))
+            concealed.append(reception.hear(tick, rows, self._law[rows], block))
+        self._find_keys(tick, self._keyed)
+        self._mute()
+        self.keys.press(tick, self.transmission.tones.rows)
+        self.transmission.mixing.gather(reception.heard, self._place, count)
+        for block in blocks:
+            rows = lanes[block]
+            playing = self.transmission.play(rows, block)
+            self.transmission.encode(tick, rows, self._law[rows], block, playing)
         self._concealed = np.concatenate(concealed) if concealed else np.zeros(0, np.int64)
         reception.jitter.judge(tick)
         if count < len(lanes):
@@ -376,23 +422,36 @@ class MediaTick:
             self.transmission.play(lanes[block], block)
         else:
             self._listen(tick)
-        self.peers.release_silent(lanes, tick - self.table.rx_tick[lanes])
+        self.peers.release_silent(tick, lanes, tick - self.table.rx_tick[lanes], reception.jitter.reception)
 
     def _hear_external(self, tick: int) -> None:
         """At the deadline: preparation begins now sooner, now later, which frames that just came would feel."""
         part = slice(self._with_sockets, len(self._lanes))
         concealed = self.external.hear(tick, self.reception.heard[part])
         self._concealed = np.concatenate((self._concealed, concealed))
+        self._find_keys(tick, self._keyed_external)
+        self._mute()
         self._listen(tick)
+
+    def _find_keys(self, tick: int, rows: Int64) -> None:
+        """Tell the keys whose tones these lanes hear, and leave nothing of those that are masked."""
+        if len(rows):
+            places, reception = self._place[rows], self.reception
+            delay = reception.jitter.delay[rows]
+            silent = self.keys.hear(tick, rows, self._positions(rows), reception.heard[places], delay)
+            reception.heard[places[silent]] = reception.narrow[places[silent]] = 0
+
+    def _mute(self) -> None:
+        if len(self._muted):
+            self.reception.heard[self._muted] = self.reception.narrow[self._muted] = 0
 
     def _listen(self, tick: int) -> None:
         """What is done with the audio that was heard."""
-        heard, narrow = self.reception.heard, self.reception.narrow
-        if len(self._muted):
-            heard[self._muted] = narrow[self._muted] = 0
+        heard = self.reception.heard
         if len(denoised := self.denoise.rows):
             self.denoise.hear(heard, self._place[denoised])
-            heard[self._muted] = 0  # it lags behind, and still had some of what was said before
+            # It lags behind, and still had some of what was said before.
+            heard[self._muted] = heard[self._place[self.keys.silenced]] = 0
         self._detect(tick)
 
     def _detect(self, tick: int) -> None:
@@ -414,12 +473,15 @@ class MediaTick:
         with_sockets = np.array(sorted(self._opened.keys() - set(external.tolist())), np.int64)
         self._with_sockets = len(with_sockets)
         self._lanes = lanes = np.concatenate((with_sockets, external))
+        self._place[:] = -1
         self._place[lanes] = np.arange(len(lanes))
         self.table.set("highest_row", max(self._opened, default=-1))
         self._listeners = np.array(sorted(self._watched), np.int64)
         self._wide_listeners = np.intersect1d(self._listeners, np.union1d(external, self.denoise.rows))
         adjusted = self._adjusted.values()
         self._muted = self._place[[message.row for message in adjusted if message.mute_received]]
+        keyed = self.keys.rows
+        self._keyed, self._keyed_external = np.setdiff1d(keyed, external), np.intersect1d(keyed, external)
         tapped = {message.row for message in adjusted if message.tapped}
         self._attended = bool(tapped or len(external))
         kept = sorted(tapped | self._recordings.keys())
@@ -455,6 +517,7 @@ class MediaTick:
         self._received.write(lanes, positions, self.reception.heard[:count])
         if len(kept := self._kept):
             self._sent.write(lanes[kept], positions[kept], self.transmission.playing[kept])
+        self.keys.blank()
         if len(denoised := self.denoise.rows):
             self.denoise.store(self._positions(denoised))
         table.concealed[self._concealed] += 1
@@ -499,14 +562,17 @@ class MediaTick:
         configured, address = self._configured.get(row), self.peers.address[row]
         if configured is None or address is None:
             return
-        muxed = configured.remote_rtcp is not None and configured.remote_rtcp == configured.remote
-        target = address if muxed else (address[0], address[1] + 1)
-        if not muxed and configured.remote_rtcp and configured.remote_rtcp[0] == address[0]:
-            target = (configured.remote_rtcp[0], configured.remote_rtcp[1])
+        same_port = configured.remote_rtcp is not None and configured.remote_rtcp == configured.remote
+        muxed = configured.rtcp_mux or same_port
+        target = address if muxed else self.peers.report_address(row)
+        if target is None:
+            return
         wall_ns = self.table.get("wall_ns") + tick * TICK_NS
         stamp = self.transmission.timestamp(row, tick)
         data = self._reports.build(row, wall_ns, stamp, bye=bye)
         self._orders.append(SendRtcp(row, target, data, muxed=muxed))
+        if not configured.sending and not muxed and tick // _RTCP_TICKS % _KEEP_ALIVE_REPORTS == 0:
+            self._orders.append(KeepAlive(row, address))
 
     def _generation(self, row: int) -> int:
         return int(self.table.generation[row])
@@ -514,7 +580,7 @@ class MediaTick:
     def _tell(self, event: PlaneEvent) -> None:
         self._events.append(event)
 
-
-def _is_numeric(host: str) -> bool:
-    """Whether this is an address rather than a name, which the media plane must not resolve."""
-    return ":" in host or host.replace(".", "").isdigit()
+    def _tell_once(self, event: PlaneEvent) -> None:
+        """What packets say, but for keys whose tones were faster."""
+        if not (isinstance(event, DigitReceived) and self.keys.is_repeated(event)):
+            self._tell(event)

@@ -1,46 +1,61 @@
 """From what is played to packets: the sending half of the tick."""
 
+import logging
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from active_call.core.audio import TICK_SAMPLES, Pcm
+from active_call.core.audio import TICK_MS, TICK_SAMPLES, Pcm
+from active_call.core.errors import MediaError
+from active_call.dsp.coders import LAWS
 from active_call.dsp.dtmf import DigitSender
 from active_call.dsp.g711 import G711, SILENCE
+from active_call.dsp.packing import Packer
 from active_call.dsp.resample import Downsampler
-from active_call.dsp.rtp import FRAME, MAX_SENT_FRAMES, SendMatrix, packet
-from active_call.lanes.messages import AdjustLane, ConfigureLane, Flushed, MarkPlayed, SendDigits
+from active_call.dsp.rtp import FRAME, HEADER, SendMatrix, packet
+from active_call.dsp.tones import ToneSender
+from active_call.lanes.messages import AdjustLane, ConfigureLane, Flushed, MarkPlayed, RtpFormat, SendDigits
 from active_call.lanes.table import Table
 from active_call.plane.background import Background
+from active_call.plane.mixing import Mixing
 from active_call.plane.peers import Peers
 from active_call.plane.playback import Playback
 
+_log = logging.getLogger(__name__)
+
 Int64: TypeAlias = NDArray[np.int64]
 
-_NO_TYPE: Final = 255
-_PTIMES: Final = (20, 40, 60)
+_CLOCK_HZ: Final = 8000
 
 
 class Transmission:
-    """Sends for all lanes of a table. Packets of 20, 40 or 60 ms; other durations are sent as 20 ms."""
+    """Sends for all lanes of a table.
+
+    G.711 in packets of 20 ms is encoded for all lanes at once; other codecs and durations lane by lane. Their
+    encoders have a memory, so a tick of theirs is encoded only once: a flush of the last moment, after that,
+    takes effect with the next tick.
+    """
 
     def __init__(self, table: Table, peers: Peers, lanes: int) -> None:
         capacity = table.capacity
         self.packets = SendMatrix(capacity)
         self.playback = Playback(table)
         self.background = Background(table)
+        self.mixing = Mixing(table)
         self.playing = np.zeros((capacity, TICK_SAMPLES), np.int16)
         """16 kHz audio of the tick, a row per lane in the tick."""
         self.rows: list[int] = []
         """Lanes that send a packet this tick, once filled."""
-        self.views: dict[int, memoryview | bytes] = {}
+        self.views: dict[int, bytes] = {}
         """Their packets, where it isn't the plain one of `packets.views`."""
+        self.more: list[tuple[int, bytes]] = []
+        """Second packets of lanes in this tick, to be sent after all others."""
         self._table = table
         self._peers = peers
         self._sending = np.zeros(capacity, np.bool_)
-        self._event_type = np.full(capacity, _NO_TYPE, np.int64)
-        self._frames_per_packet = np.ones(capacity, np.int64)
+        self._formats: dict[int, RtpFormat] = {}
+        self._events: dict[int, RtpFormat] = {}
         self._ssrc = np.zeros(capacity, np.int64)
         self._first_timestamp = np.zeros(capacity, np.int64)
         self._opened_tick = np.zeros(capacity, np.int64)
@@ -48,12 +63,15 @@ class Transmission:
         self._gain = np.ones(capacity, np.float32)
         self._shaping = False
         """Whether any lane's gain is not 1."""
+        self.tones = ToneSender()
         self._digits = DigitSender(capacity)
+        self._packer = Packer(capacity)
         self._g711 = G711(lanes, FRAME)
         self._downsampler = Downsampler(capacity, lanes)
         self._narrow = np.zeros((lanes, FRAME), np.int16)
         self._codes = np.zeros((capacity, FRAME), np.uint8)
         self._sent: Int64 = np.zeros(0, np.int64)
+        self._sent_packets: Int64 = np.zeros(0, np.int64)
         self._sent_octets: Int64 = np.zeros(0, np.int64)
 
     # --- control --------------------------------------------------------------------------------------
@@ -62,10 +80,12 @@ class Transmission:
         """A fresh lane sends no packets until it is configured; an external one never does."""
         self._ssrc[row], self._first_timestamp[row] = ssrc, first_timestamp
         self._sending[row] = False
-        self._event_type[row] = _NO_TYPE
-        self._frames_per_packet[row] = 1
+        self._formats.pop(row, None)
+        self._events.pop(row, None)
+        self._packer.close(row)
         self.playback.open(row)
         self._digits.reset(row)
+        self.tones.reset(row)
         self._set_gain(row, 1.0)
 
     def enter(self, row: int) -> None:
@@ -73,20 +93,39 @@ class Transmission:
         self._opened_tick[row] = self._table.opened_tick[row]
         self._downsampler.clear(np.array([row]))
         self._played_before[row] = False
+        self._packer.restart(row)
 
     def close(self, row: int) -> None:
         """Drop what the lane had still to do."""
+        self._packer.close(row)
         self.playback.open(row)
         self.background.remove(row)
+        self.mixing.remove(row)
         self._digits.reset(row)
+        self.tones.reset(row)
 
-    def configure(self, message: ConfigureLane) -> None:
-        """Apply a session."""
+    def configure(self, message: ConfigureLane, tick: int) -> None:
+        """Apply a session from `tick` on. The timestamps go on if it has another clock than the one before."""
         row = message.row
+        if row in self._formats and self._formats[row].clock_hz != message.sends.clock_hz:
+            self._opened_tick[row] = self._table.opened_tick[row]  # a spare has not entered the lane
+            ahead = FRAME * (tick - int(self._opened_tick[row])) * message.sends.clock_hz // _CLOCK_HZ
+            self._first_timestamp[row] = self.timestamp(row, tick) - ahead
         self._sending[row] = message.sending
-        self._event_type[row] = message.sends_events.payload_type if message.sends_events else _NO_TYPE
-        self._frames_per_packet[row] = message.ptime_ms // 20 if message.ptime_ms in _PTIMES else 1
+        self._formats[row] = message.sends
+        if message.sends_events is None:
+            self._events.pop(row, None)
+        else:
+            self._events[row] = message.sends_events
         self.packets.set_stream(row, int(self._ssrc[row]), message.sends.payload_type)
+        if message.sends.codec in LAWS and message.ptime_ms == TICK_MS:
+            self._packer.close(row)
+            return
+        try:
+            self._packer.open(row, message.sends, message.ptime_ms)
+        except MediaError as error:
+            _log.error("%s; the lane sends nothing", error)
+            self._sending[row] = False
 
     def adjust(self, message: AdjustLane) -> None:
         """Pause, mute and gain."""
@@ -98,27 +137,38 @@ class Transmission:
         self._shaping = bool((self._gain != 1.0).any())
 
     def send_digits(self, message: SendDigits) -> None:
-        """Queue keys to be pressed."""
+        """Queue keys to be pressed. While tones sound, playback waits."""
+        if message.tones:
+            self.tones.start(message.row, message.digits, message.duration_ms, message.gap_ms)
+            self.playback.held[message.row] = self.tones.busy(message.row)
+            return
         self._digits.start(message.row, message.digits, message.duration_ms, message.gap_ms)
 
     def timestamp(self, row: int, tick: int) -> int:
         """What the lane's RTP clock shows at `tick`."""
-        return int(self._first_timestamp[row]) + FRAME * (tick - int(self._opened_tick[row]))
+        form = self._formats.get(row)
+        time = FRAME * (tick - int(self._opened_tick[row]))
+        return self._stamp(row, time, form.clock_hz if form else _CLOCK_HZ)
+
+    def _stamp(self, row: int, time: int, clock_hz: int) -> int:
+        """The timestamp at `time` (8 kHz since the lane opened) of a clock."""
+        return int(self._first_timestamp[row]) + time * clock_hz // _CLOCK_HZ
 
     # --- the tick -------------------------------------------------------------------------------------
 
     def play(self, rows: Int64, block: slice) -> NDArray[np.bool_]:
         """Fill `block` of `playing` with what `rows` (n,) are to hear. Returns which of them hear anything."""
-        playing = self.playback.prepare(rows, self.playing[block])
-        playing = self.background.mix(rows, playing, self.playing[block])
-        if self._shaping:
-            self._shape(rows, self.playing[block])
-        return playing
+        return self._add(rows, self.playback.prepare(rows, self.playing[block]), self.playing[block])
 
-    def encode(self, rows: Int64, laws: Int64, block: slice, playing: NDArray[np.bool_]) -> None:
+    def encode(self, tick: int, rows: Int64, laws: Int64, block: slice, playing: NDArray[np.bool_]) -> None:
         """Make codes of `block` of `playing`, for lanes with sockets; silent ones need no work."""
         # A lane that fell silent is filtered for one tick more.
-        self._encode(rows, laws, block, playing | self._played_before[rows])
+        busy = playing | self._played_before[rows]
+        if not self._packer.idle:
+            packed = self._packer.rows[rows]
+            self._pack(tick, rows, block, packed, busy)
+            busy &= ~packed
+        self._encode(rows, laws, block, busy)
         self._played_before[rows] = playing
 
     def settle(self, tick: int, lanes: Int64, laws: Int64) -> list[Flushed | MarkPlayed]:
@@ -126,12 +176,11 @@ class Transmission:
 
         The first of `lanes`, as many as there are `laws`, have sockets.
         """
-        for i in self.playback.flushed_since(lanes).tolist():
+        flushed = self.playback.flushed_since(lanes)
+        for i in flushed[~self._packer.rows[lanes[flushed]]].tolist():
             one = slice(i, i + 1)
             heard = self.playback.flush(int(lanes[i]), self.playing[i])
-            self.background.mix(lanes[one], np.array([heard]), self.playing[one])
-            if self._shaping:
-                self._shape(lanes[one], self.playing[one])
+            self._add(lanes[one], np.array([heard]), self.playing[one])
             if i < len(laws):
                 self._encode(lanes[one], laws[one], one, np.ones(1, np.bool_))
         self._fill_packets(tick, lanes[: len(laws)])
@@ -141,11 +190,30 @@ class Transmission:
         """Store what is sent in the table's columns. The first of `lanes`, so many, have sockets."""
         table = self._table
         self._downsampler.advance(lanes[:with_sockets], self.playing[:with_sockets])
-        table.tx_packets[self._sent] += 1
+        table.tx_packets[self._sent] += self._sent_packets
         table.tx_octets[self._sent] += self._sent_octets
-        table.tx_sequence[self._sent] += 1
+        table.tx_sequence[self._sent] += self._sent_packets
         self.playback.store(lanes)
         self.background.advance(lanes)
+        for row in self.tones.advance():
+            self.playback.held[row] = False
+
+    def _add(self, rows: Int64, playing: NDArray[np.bool_], out: Pcm) -> NDArray[np.bool_]:
+        """Add to `out` (n, 320), what is played to `rows` (n,), all else that they hear. Returns which hear."""
+        playing = self.background.mix(rows, playing, out)
+        playing = self.mixing.mix(rows, playing, out)
+        if self._shaping:
+            self._shape(rows, out)
+        for row in self.tones.rows:
+            mine = rows == row
+            if mine.any() and not self._waits(row):
+                out[mine] = self.tones.tick(row)
+                playing = playing | mine
+        return playing
+
+    def _waits(self, row: int) -> bool:
+        """Whether keys that are pressed by events are still to be sent before tones."""
+        return not self.tones.sounding(row) and row in self._digits.rows()
 
     def _shape(self, rows: Int64, playing: Pcm) -> None:
         """Apply the gains of `rows` (n,) to what they hear (n, 320)."""
@@ -168,40 +236,69 @@ class Transmission:
             self._downsampler.run(rows[index], self.playing[block][index], narrow)
             codes[index] = self._g711.encode(narrow, laws[index], part)
 
+    def _pack(
+        self, tick: int, rows: Int64, block: slice, packed: NDArray[np.bool_], busy: NDArray[np.bool_]
+    ) -> None:
+        """Encode `block` of `playing` for those lanes that are `packed` (n,) one by one, and send."""
+        places = np.flatnonzero(packed & self._sending[rows] & self._peers.reachable[rows])
+        playing, packer = self.playing[block], self._packer
+        wide = np.fromiter((packer.is_wide(row) for row in rows[places].tolist()), np.bool_, len(places))
+        narrow = np.zeros((len(places), FRAME), np.int16)
+        halved = np.flatnonzero(~wide & busy[places])
+        if len(halved):
+            at, part = places[halved], self._narrow[: len(halved)]
+            self._downsampler.run(rows[at], playing[at], part)
+            narrow[halved] = part
+        for i, place in enumerate(places.tolist()):
+            row = int(rows[place])
+            time = FRAME * (tick - int(self._opened_tick[row]))
+            packer.add(row, playing[place] if wide[i] else narrow[i], time)
+
     def _fill_packets(self, tick: int, lanes: Int64) -> None:
         """Put headers and payloads together, and decide which lanes send."""
         sequence = self._table.tx_sequence[lanes]
         sending = self._sending[lanes] & self._peers.reachable[lanes]
-        frames = self._frames_per_packet[lanes]
-        age = tick - self._opened_tick[lanes]
-        part = age % frames
-        now = self._first_timestamp[lanes] + FRAME * age
-        complete = sending & (part == frames - 1)
-        octets = frames * FRAME
-        self.views = {}
-        if frames.max(initial=1) == 1:
-            self.packets.set_frames(lanes, self._codes[: len(lanes)])
-        else:
-            for number in range(MAX_SENT_FRAMES):
-                which = np.flatnonzero(part == number)
-                self.packets.set_frames(lanes[which], self._codes[which], number)
-            several = complete & (frames > 1)
-            for row, count in zip(lanes[several].tolist(), frames[several].tolist(), strict=True):
-                self.views[row] = self.packets.view(row, count)
-        self.packets.set_numbers(lanes, sequence, now - FRAME * part)
+        time = FRAME * (tick - self._opened_tick[lanes])
+        self.packets.set_frames(lanes, self._codes[: len(lanes)])
+        self.packets.set_numbers(lanes, sequence, self._first_timestamp[lanes] + time)
+        count, octets = sending.astype(np.int64), np.full(len(lanes), FRAME)
+        self.views, self.more = {}, []
+        if not self._packer.idle:
+            for i in np.flatnonzero(self._packer.rows[lanes]).tolist():
+                count[i], octets[i] = self._take_packed(
+                    int(lanes[i]), int(sequence[i]), sending=bool(sending[i])
+                )
         for row in self._digits.rows().tolist():
+            if self.tones.sounding(row):
+                continue
             i = int(np.searchsorted(lanes, row))
-            data = self._digit_packet(row, int(sequence[i]), int(now[i]))
+            data = self._digit_packet(row, int(sequence[i]), int(time[i]))
             if data is not None and sending[i]:
                 self.views[row] = data
-                complete[i], octets[i] = True, len(data) - 12
-        self._sent, self._sent_octets = lanes[complete], octets[complete]
+                self.more = [one for one in self.more if one[0] != row]
+                count[i], octets[i] = 1, len(data) - HEADER
+        complete = count > 0
+        self._sent, self._sent_packets, self._sent_octets = lanes[complete], count[complete], octets[complete]
         self.rows = self._sent.tolist()
 
-    def _digit_packet(self, row: int, sequence: int, timestamp: int) -> bytes | None:
-        event = self._digits.next(row, timestamp & 0xFFFF_FFFF)
-        event_type = int(self._event_type[row])
-        if event is None or event_type == _NO_TYPE:
+    def _take_packed(self, row: int, sequence: int, *, sending: bool) -> tuple[int, int]:
+        """Let the packets be sent that are complete. Returns how many, and their octets."""
+        form, ssrc = self._formats[row], int(self._ssrc[row])
+        packed = self._packer.take(row) if sending else []
+        for number, one in enumerate(packed):
+            stamp = self._stamp(row, one.time, form.clock_hz)
+            data = packet(form.payload_type, sequence + number, stamp, ssrc, one.payload)
+            if number == 0:
+                self.views[row] = data
+            else:
+                self.more.append((row, data))
+        return len(packed), sum(len(one.payload) for one in packed)
+
+    def _digit_packet(self, row: int, sequence: int, time: int) -> bytes | None:
+        form = self._events.get(row)
+        clock_hz = form.clock_hz if form else _CLOCK_HZ
+        event = self._digits.next(row, self._stamp(row, time, clock_hz) & 0xFFFF_FFFF, clock_hz)
+        if event is None or form is None:
             return None
         payload, marker, stamp = event
-        return packet(event_type, sequence, stamp, int(self._ssrc[row]), payload, marker=marker)
+        return packet(form.payload_type, sequence, stamp, int(self._ssrc[row]), payload, marker=marker)

@@ -16,7 +16,7 @@ from active_call.core.channel import ControlChannel
 from active_call.playbook.reply import Reply, Segment
 from active_call.playbook.splitter import Item, Say, Splitter
 from active_call.playbook.tags import Tag
-from active_call.wire.commands import Play, Refer, Tts
+from active_call.wire.commands import Play, Tts
 from active_call.wire.dialogue import CallPort
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ _Step: TypeAlias = _Spoken | Tag | Literal["end"]
 class Delivery:
     """The delivery of one reply. Cancelling `run` stops it; what was sent is for the caller to interrupt.
 
-    `floor` waits until the agent may begin to speak, `act` takes the tags that need not wait, `hang_up` ends
+    `floor` waits until the agent may begin to speak, `act` takes the tags that are not speech, `hang_up` ends
     the call. `auto_hangup`: whether the call may hang up by itself at the end of the last track.
     """
 
@@ -155,7 +155,7 @@ class Delivery:
         self._close(final=False)
         await self._played()
         if tag.name == "refer":
-            self._call.send(Refer(callee=tag.attributes.get("to", "")))
+            self._act(tag)
             return
         segment = await self._segment()
         play = Play(url=tag.attributes.get("file", ""), play_id=segment.play_id)

@@ -25,11 +25,12 @@ from active_call.playbook.reply import Conversation, Reply
 from active_call.playbook.scene import Scene
 from active_call.playbook.splitter import Item
 from active_call.playbook.tags import Tag
+from active_call.playbook.transfer import Rest
 from active_call.speech.llm.hints import Occasion, hint
 from active_call.speech.providers import ChatMessage, Llm, LlmOption
 from active_call.speech.turn import Heard, TurnTaking
 from active_call.wire import events
-from active_call.wire.commands import Hangup, Interrupt, Refer
+from active_call.wire.commands import Hangup, Interrupt
 from active_call.wire.dialogue import CallPort, Running
 from active_call.wire.events import Event
 
@@ -58,6 +59,8 @@ _Heeded = (
     events.AsrFinal,
     events.Dtmf,
 )
+_Caller = (events.Speaking, events.AsrDelta, events.AsrFinal, events.Dtmf)
+"""What the caller does."""
 _Notice: TypeAlias = Event | _TurnEnded
 
 
@@ -78,6 +81,7 @@ class PlaybookDialogue:
         self._cut: Reply | None = None  # interrupted; how much of it was heard may still come
         self._delivery: Delivery | None = None
         self._task: Running | None = None
+        self._rest = Rest()
         self._unanswered: list[tuple[str, bool]] = []
         self._follow_ups = 0
         self._turns = 0
@@ -89,7 +93,7 @@ class PlaybookDialogue:
 
     def receive(self, event: Event) -> None:
         """Take an event of the call."""
-        if isinstance(event, _Heeded) and not getattr(event, "refer", None):
+        if (isinstance(event, _Heeded) and not getattr(event, "refer", None)) or Rest.heeds(event):
             self._inbox.put(event)
 
     async def run(self, call: CallPort) -> None:
@@ -113,7 +117,7 @@ class PlaybookDialogue:
     async def _next(self) -> _Notice | None:
         """The next event, or None when a deadline passes first."""
         now = self._call.now_ms()
-        deadline = self._turn.next_deadline(now)
+        deadline = None if self._rest.resting else self._turn.next_deadline(now)
         if deadline is None:
             return await self._inbox.get()
         try:
@@ -124,6 +128,8 @@ class PlaybookDialogue:
 
     def _check(self) -> None:
         """What is due by the passing of time."""
+        if self._rest.resting:
+            return
         now = self._call.now_ms()
         if self._turn.check(now):
             self._barge_in()
@@ -139,6 +145,11 @@ class PlaybookDialogue:
 
     def _handle(self, notice: _Notice) -> None:
         now = self._call.now_ms()
+        if not isinstance(notice, _TurnEnded) and Rest.heeds(notice):
+            self._transfer_goes(notice, now)
+            return
+        if self._rest.resting and isinstance(notice, _Caller):
+            return
         match notice:
             case _TurnEnded(reply):
                 self._turn_ended(reply)
@@ -204,9 +215,16 @@ class PlaybookDialogue:
             self._unanswered.clear()
             target = self._rendered(action.target, "transfer target", line=self._scene.line)
             if target:
-                self._call.send(Refer(callee=target))
+                self._rest.transfer(self._call, target)
         else:
             self._hang_up("DTMF Hangup", "ai")
+
+    def _transfer_goes(self, event: Event, now: int) -> None:
+        """Rest while the caller is with somebody else; then speak first."""
+        ended = self._rest.ended_by(event)
+        if ended is not None:
+            self._turn.caller_active(now)
+            self._answer("transfer", ended)
 
     def _answer_held(self) -> None:
         """Answer held words now if the turn after which they were due was interrupted, by a cough perhaps."""
@@ -371,6 +389,8 @@ class PlaybookDialogue:
                 self._goto(scene)
             case Tag("set_var", {"key": key, "value": value}):
                 self._call.variables[key] = value
+            case Tag("refer"):
+                self._rest.transfer(self._call, tag.attributes.get("to", ""))
             case Tag("goto" | "set_var"):
                 self._fail(
                     "playbook",
@@ -409,21 +429,27 @@ class PlaybookDialogue:
             return
         self._reply = self._delivery = self._task = None
         self._turn.thinking = False
-        if self._unanswered and not self._turn.farewell:
+        if self._unanswered and not self._turn.farewell and not self._rest.resting:
             self._answer()
 
     # --- playback -------------------------------------------------------------------------------------
 
     def _track_started(self, track: str, play_id: str | None, now: int) -> None:
-        if track == self._call.id and play_id is None:
-            return
+        foreign = track == self._call.id or track.startswith("bridge:")
+        if (foreign and play_id is None) or (self._rest.resting and not self._own(play_id)):
+            return  # the latter is music
         self._turn.track_started(play_id or track, now)
         for reply in (self._reply, self._cut):
             for segment in reply.segments if reply is not None else ():
                 segment.started = segment.started or segment.play_id == play_id
 
+    def _own(self, play_id: str | None) -> bool:
+        """Whether this is a track of ours."""
+        replies = [reply for reply in (self._reply, self._cut) if reply is not None]
+        return any(segment.play_id == play_id for reply in replies for segment in reply.segments)
+
     def _track_ended(self, track: str, play_id: str | None, now: int) -> None:
-        if track == self._call.id and play_id is None:
+        if (track == self._call.id or track.startswith("bridge:")) and play_id is None:
             return
         self._turn.track_ended(play_id or track, now)
         for reply in (self._reply, self._cut):

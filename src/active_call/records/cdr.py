@@ -67,7 +67,7 @@ class MediaStatistics(Model):
     duplicate: int = 0
     invalid: int = 0
     stranger: int = 0
-    """From an address that is not the peer's."""
+    """From an address that is not the peer's, as long as it could be another."""
     concealed: int = 0
     """Ticks filled by loss concealment."""
     jitter_ms: float = 0.0
@@ -76,6 +76,10 @@ class MediaStatistics(Model):
     rtt_ms: float | None = None
     remote_lost: int | None = None
     """Our packets that the peer reports missing."""
+    remote_jitter_ms: float | None = None
+    """Of our packets, as the peer reports it."""
+    srtp_rejected: int = 0
+    """Packets of an encrypted call that did not authenticate, or came again."""
     dropped: int = 0
     """20 ms of a client's audio each that came faster than time goes by."""
     missed: int = 0
@@ -124,11 +128,15 @@ class CallRecord(Model):
     """What went wrong, in one sentence."""
     option: CallOption | None = None
     codec: str | None = None
+    srtp: str | None = None
+    """The suite that the audio was encrypted with."""
     media: MediaStatistics | None = None
     recorder: list[RecordedFile] | None = None
     turns: list[Turn] = []
     extras: dict[str, Any] | None = None
     dump_event_file: str | None = None
+    refer_callrecord: "CallRecord | None" = None
+    """Of the party that the call was transferred to, of several the last."""
 
     @field_serializer("option")
     def _write_option(self, option: CallOption | None) -> dict[str, Any] | None:

@@ -1,7 +1,8 @@
 """The dump of a call: every command, event and SIP message as a line of JSON, to find out later what happened.
 
 Lines are `{"type", "timestamp", "content"}`, where `content` is JSON (or the SIP message) as text, plus `seq`,
-the call's own count, and `mono`, monotonic seconds. Secrets are masked; audio is never written.
+the call's own count, `mono`, monotonic seconds, and of SIP messages `peer`, where they came from or went to.
+Secrets are masked; audio is never written.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from active_call.core.clock import Clock
-from active_call.records.masking import mask, mask_text
+from active_call.records.masking import mask, mask_info, mask_text
 from active_call.wire.model import Model
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class Dump:
 
     def __init__(self, path: Path | None, clock: Clock | None) -> None:
         self.path = path
+        self.mask_digits = False
+        """`*` is written for each key that a SIP INFO tells; of events their teller takes care."""
         self._clock = clock
         self._lock = threading.Lock()
         self._lines: list[str] = []
@@ -62,10 +65,11 @@ class Dump:
         if self.path is not None:
             self._add("event", json.dumps(mask(event.dump()), ensure_ascii=False))
 
-    def sip(self, direction: Literal["<", ">"], message: bytes) -> None:
-        """A SIP message received ("<") or sent (">")."""
+    def sip(self, direction: Literal["<", ">"], message: bytes, peer: str = "") -> None:
+        """A SIP message received ("<") or sent (">"); `peer` is transport and address of the other side."""
         if self.path is not None:
-            self._add("sip", f"{direction} {mask_text(message.decode('utf-8', 'replace'))}")
+            text = mask_text(message.decode("utf-8", "replace"))
+            self._add("sip", f"{direction} {mask_info(text) if self.mask_digits else text}", peer=peer)
 
     def close(self) -> None:
         """Write what is waiting; later lines are ignored. Blocks."""
@@ -75,7 +79,7 @@ class Dump:
                 _log.warning("%s: %d lines were dropped", self.path, self._dropped)
             self.path = None
 
-    def _add(self, kind: str, content: str) -> None:
+    def _add(self, kind: str, content: str, *, peer: str = "") -> None:
         assert self._clock is not None
         self._seq += 1
         line = json.dumps(
@@ -85,6 +89,7 @@ class Dump:
                 "seq": self._seq,
                 "mono": round(self._clock.monotonic(), 6),
                 "content": content,
+                **({"peer": peer} if peer else {}),
             },
             ensure_ascii=False,
         )

@@ -11,6 +11,9 @@ _SECRET = re.compile(
 _COUNTS = re.compile(r"tokens$", re.IGNORECASE)
 """Keys that count tokens rather than hold one (`max_tokens`)."""
 _INLINE_KEY = re.compile(r"(inline:)[A-Za-z0-9+/=_-]+")
+_INFO = re.compile(r"INFO\s", re.I)
+_KEY_TYPE = re.compile(r"^(?:content-type|c)\s*:\s*application/dtmf", re.I | re.M)
+_KEY = re.compile(r"(?<=[=:])[ \t]*[^\s=:]+|^\s*[^\s=:]+\s*$", re.M)
 _AUTHORIZATION = re.compile(r"^((?:proxy-)?authorization\s*:\s*)[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*", re.I | re.M)
 
 
@@ -35,3 +38,11 @@ def mask_text(text: str) -> str:
         text = _INLINE_KEY.sub(rf"\1{MASK}", text)
     text = mask_urls(text)
     return _AUTHORIZATION.sub(rf"\1{MASK}", text) if "uthorization" in text.lower() else text
+
+
+def mask_info(message: str) -> str:
+    """A SIP message without the key that it tells, if it is an INFO that tells one."""
+    if not _INFO.match(message) or not _KEY_TYPE.search(message):
+        return message
+    head, blank, body = message.partition("\r\n\r\n")
+    return f"{head}{blank}{_KEY.sub('*', body, count=1)}"

@@ -127,7 +127,9 @@ class TurnRecorder:
         return [open_turn.turn() for open_turn in self._turns]
 
     def observe(self, event: Event) -> None:
-        """Take the next event of the call."""
+        """Take the next event of the call; what others than caller and agent say belongs to no turn."""
+        if getattr(event, "refer", None) or getattr(event, "track_id", "").startswith("bridge:"):
+            return
         match event:
             case Incoming() | Ringing() | Answer():
                 self._peer = event.track_id

@@ -1,56 +1,33 @@
-"""Offer and answer for one audio stream (RFC 3264)."""
+"""Offer and answer for one audio stream (RFC 3264).
 
-import ipaddress
+Codecs are in `codecs`, keys in `crypto`, what the peer says in `remote`; here the two sides meet.
+"""
+
 from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Literal, TypeAlias
 
 from active_call.core.errors import RemoteProtocolError
+from active_call.lanes.messages import RtpFormat, SrtpKeys, SrtpSuite
+from active_call.sdp.codecs import (
+    ACCEPTED_UNNAMED,
+    fmtp_of,
+    formats_to_offer,
+    is_audio,
+    name_of,
+    rtpmap_of,
+)
+from active_call.sdp.crypto import CryptoLine, attributes, crypto_value, fresh_keys
+from active_call.sdp.remote import NoCommonCodec, RemoteAudio, pick_audio
 from active_call.sdp.session import Attribute, Media, Origin, SessionDescription
 
-_PROFILES = ("RTP/AVP", "RTP/AVPF")
-_PTIMES_MS = (10, 20, 30, 40, 60)
-_HELD_ADDRESSES = ("0.0.0.0", "::")
-_DTMF_PAYLOAD_TYPE = 101
-_DTMF_EVENTS = "0-15"
+__all__ = ["LocalMedia", "Negotiated", "NoCommonCodec", "Srtp", "accept_answer", "answer_offer", "make_offer"]
+
+Srtp: TypeAlias = bool | Literal["require"]
+"""Whether we offer encrypted audio, and whether we take no other."""
+
 _MIRRORED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """How a codec is called in SDP (RFC 3551)."""
-
-    encoding: str
-    clock_hz: int
-    payload_type: int
-    channels: int = 1
-
-    @property
-    def rtpmap(self) -> str:
-        """`PCMU/8000`."""
-        return f"{self.encoding}/{self.clock_hz}" + (f"/{self.channels}" if self.channels > 1 else "")
-
-
-CODECS = {
-    "pcmu": Codec("PCMU", 8000, 0),
-    "pcma": Codec("PCMA", 8000, 8),
-    "g722": Codec("G722", 8000, 9),
-    "opus": Codec("opus", 48000, 111, 2),
-}
-"""All codecs that can be named in `LocalMedia.codecs`, with the payload types that we offer."""
-
-_STATIC = {
-    "0": "PCMU/8000",
-    "3": "GSM/8000",
-    "4": "G723/8000",
-    "8": "PCMA/8000",
-    "9": "G722/8000",
-    "10": "L16/44100/2",
-    "11": "L16/44100",
-    "13": "CN/8000",
-    "15": "G728/8000",
-    "18": "G729/8000",
-}
-"""Payload types that need no rtpmap (RFC 3551 §6)."""
+_HOLDING = {"sendrecv": "sendonly", "recvonly": "inactive"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +43,29 @@ class LocalMedia:
     """Whether we take telephone-event (RFC 4733)."""
     session_id: int
     version: int = 1
-    """Of the description: to be raised with each new one."""
+    """Of the description: to be raised with each different one."""
     ptime_ms: int = 20
+    hold: bool = False
+    """Ask the peer to be quiet."""
+    srtp: Srtp = False
+    keys: dict[SrtpSuite, bytes] = field(default_factory=fresh_keys, repr=False, compare=False)
+    """What we encrypt with, whichever suite is chosen; the same for the life of the session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Negotiated:
     """What both sides agreed on."""
 
-    codec: str
-    """A key of CODECS."""
-    payload_type: int
-    """For both directions."""
-    dtmf_payload_type: int | None
+    sends: RtpFormat
+    """How we code our audio, with the peer's payload type."""
+    receives: tuple[RtpFormat, ...]
+    """All that the peer may send, with our payload types."""
+    sends_events: RtpFormat | None
+    """Telephone-event for our keys, with the peer's payload type."""
     remote: tuple[str, int] | None
-    """Where the peer wants RTP; None while it is on hold with the address 0.0.0.0."""
+    """Where the peer wants RTP; None for the address 0.0.0.0, and for one that we can't reach."""
     remote_rtcp: tuple[str, int] | None
+    rtcp_mux: bool
     ptime_ms: int
     """Of the packets that we send."""
     sending: bool
@@ -90,205 +74,206 @@ class Negotiated:
     """Whether the peer may send."""
     held: bool
     """Whether the peer put us on hold."""
+    srtp: SrtpKeys | None
+    profile: str
+    """`RTP/AVP` and the like."""
+    layout: tuple[Media | None, ...]
+    """All media of the session in order, refused but for one: None is our audio (RFC 3264 §8)."""
+
+    @property
+    def codec(self) -> str:
+        """The key of CODECS that we send."""
+        return name_of(self.sends)
 
 
-class NoCommonCodec(RemoteProtocolError):
-    """Nothing that both sides can do; the text says what each wanted."""
-
-    def __init__(self, theirs: Iterable[str], ours: Iterable[str]) -> None:
-        super().__init__(
-            f"no common codec; theirs: {', '.join(theirs) or 'none'}; ours: {', '.join(ours) or 'none'}", 488
-        )
-
-
-def make_offer(local: LocalMedia) -> bytes:
-    """A description that offers `local`'s codecs in its order."""
-    formats = [(str(CODECS[name].payload_type), CODECS[name].rtpmap) for name in local.codecs]
-    dtmf = None
-    if local.dtmf and formats:
-        clock = CODECS[local.codecs[0]].clock_hz
-        dtmf = (str(_DTMF_PAYLOAD_TYPE), f"telephone-event/{clock}")
-    return bytes(_describe(local, (_audio(local, formats, dtmf, local.ptime_ms, "sendrecv"),)))
-
-
-def answer_offer(offer: bytes, local: LocalMedia, *, hold: bool = False) -> tuple[bytes, Negotiated]:
-    """Our answer to `offer`, and what it means. `hold` asks the peer to be quiet.
-
-    The answer names one codec, the offer's first that we have: the peer may send whatever is named. Media other
-    than one audio stream are refused in it. Raises NoCommonCodec (488), or RemoteProtocolError: 400 for a
-    malformed offer, 488 for one without an IP address.
-    """
-    session = SessionDescription.parse(offer)
-    stream = _pick(session, local.codecs)
-    formats, dtmf = stream.common(local)
-    chosen = formats[0]
-    direction = _MIRRORED[stream.direction]
-    if hold:
-        direction = {"sendrecv": "sendonly", "recvonly": "inactive"}.get(direction, direction)
-    negotiated = stream.negotiated(chosen, dtmf, direction, local.ptime_ms)
+def make_offer(local: LocalMedia, before: Negotiated | None = None) -> bytes:
+    """A description that offers `local`'s codecs in its order; `before` is what the session has agreed on."""
+    formats = formats_to_offer(local.codecs, dtmf=local.dtmf, before=before.receives if before else ())
+    keys: Iterable[str] = ()
+    if _offers_keys(local, before):
+        keys = attributes(local.keys, before.srtp.suite if before and before.srtp else None)
     audio = _audio(
         local,
-        [(chosen[0], stream.rtpmap(chosen[0]))],
-        (dtmf, stream.rtpmap(dtmf)) if dtmf is not None else None,
-        negotiated.ptime_ms,
-        direction,
-        profile=stream.media.profile,
+        formats,
+        "sendonly" if local.hold else "sendrecv",
+        profile=before.profile if before else ("RTP/SAVP" if local.srtp else "RTP/AVP"),
+        ptime_ms=local.ptime_ms,
+        rtcp_mux=True,
+        crypto=keys,
     )
-    media = tuple(audio if one is stream.media else _refused(one) for one in session.media)
-    return bytes(_describe(local, media)), negotiated
+    return _describe(local, before.layout if before else (None,), audio)
 
 
-def accept_answer(answer: bytes, local: LocalMedia) -> Negotiated:
-    """What the peer's `answer` to our offer means: the first of our codecs that it took.
+def answer_offer(offer: bytes, local: LocalMedia) -> tuple[bytes, Negotiated]:
+    """Our answer to `offer`, and what it means.
 
-    Raises NoCommonCodec (488), or RemoteProtocolError: 400 for a malformed answer, 488 without an IP address.
+    The answer names all common codecs in the offer's order; we send the first of ours. Media other than one
+    audio stream are refused in it. Raises NoCommonCodec (488), or RemoteProtocolError: 400 for a malformed
+    offer, 488 for one that can't be taken for another reason.
+    """
+    session = SessionDescription.parse(offer)
+    names = (*local.codecs, *(name for name in ACCEPTED_UNNAMED if name not in local.codecs))
+    theirs = pick_audio(
+        session, local.codecs, local.address, also=ACCEPTED_UNNAMED, required=local.srtp == "require"
+    )
+    common = theirs.audio(names)
+    sends = _first(names, common)
+    extra = _keys_and_noise(theirs, common, dtmf=local.dtmf)
+    formats = tuple(one for one in theirs.formats if one in common or one in extra)
+    direction = _MIRRORED[theirs.direction]
+    if local.hold:
+        direction = _HOLDING.get(direction, direction)
+    line = theirs.first_key()
+    negotiated = _negotiated(
+        theirs,
+        sends,
+        receives=formats,
+        events=[one for one in extra if one.codec == "telephone-event"],
+        direction=direction,
+        local=local,
+        srtp=_srtp(local, line),
+        layout=tuple(None if one is theirs.media else _refused(one) for one in session.media),
+    )
+    audio = _audio(
+        local,
+        formats,
+        direction,
+        profile=theirs.media.profile,
+        ptime_ms=negotiated.ptime_ms,
+        rtcp_mux=theirs.rtcp_mux,
+        crypto=[crypto_value(line.tag, line.suite, local.keys[line.suite])] if line else (),
+    )
+    return _describe(local, negotiated.layout, audio), negotiated
+
+
+def accept_answer(answer: bytes, local: LocalMedia, before: Negotiated | None = None) -> Negotiated:
+    """What the peer's `answer` to `make_offer(local, before)` means: we send the first of our codecs it took.
+
+    Raises NoCommonCodec (488), or RemoteProtocolError: 400 for a malformed answer, 488 for one that can't be
+    taken for another reason.
     """
     session = SessionDescription.parse(answer)
-    stream = _pick(session, local.codecs)
-    formats, dtmf = stream.common(local)
-    by_name = {name: payload_type for payload_type, name in reversed(formats)}
-    name = next(name for name in local.codecs if name in by_name)
-    return stream.negotiated((by_name[name], name), dtmf, _MIRRORED[stream.direction], local.ptime_ms)
-
-
-class _Stream:
-    """The peer's audio stream."""
-
-    def __init__(self, session: SessionDescription, media: Media) -> None:
-        self.media = media
-        self.address = session.address_of(media)
-        self.direction = session.direction_of(media)
-        self._maps = dict(_STATIC)
-        for value in media.values("rtpmap"):
-            payload_type, _, encoding = value.partition(" ")
-            self._maps[payload_type] = encoding.strip()
-
-    def rtpmap(self, payload_type: str) -> str:
-        """`PCMU/8000`, empty if the peer never said."""
-        return self._maps.get(payload_type, "")
-
-    def codecs(self, names: Iterable[str]) -> list[tuple[str, str]]:
-        """Payload type and our name of each format that is one of `names`, in the peer's order."""
-        known = {_normal(CODECS[name].rtpmap): name for name in names}
-        found = (
-            (one, known.get(_normal(self.rtpmap(one)))) for one in self.media.formats if _is_payload_type(one)
+    ours = formats_to_offer(local.codecs, dtmf=local.dtmf, before=before.receives if before else ())
+    encrypts = _offers_keys(local, before)
+    theirs = pick_audio(session, local.codecs, local.address, ours=ours)
+    if encrypts and not theirs.crypto:
+        raise RemoteProtocolError(
+            f"encryption was offered, and {theirs.media.profile} answered without a key", 488
         )
-        return [(payload_type, name) for payload_type, name in found if name is not None]
-
-    def common(self, local: LocalMedia) -> tuple[list[tuple[str, str]], str | None]:
-        """The common codecs, and the payload type of telephone-event, best with the first one's clock."""
-        formats = self.codecs(local.codecs)
-        events = [
-            one
-            for one in self.media.formats
-            if _is_payload_type(one) and self.rtpmap(one).lower().startswith("telephone-event/")
-        ]
-        if not local.dtmf or not events:
-            return formats, None
-        wanted = f"telephone-event/{CODECS[formats[0][1]].clock_hz}"
-        return formats, next((one for one in events if _normal(self.rtpmap(one)) == wanted), events[0])
-
-    def negotiated(
-        self, chosen: tuple[str, str], dtmf: str | None, direction: str, ptime_ms: int
-    ) -> Negotiated:
-        """The outcome; `direction` is ours."""
-        off = self.address is None or self.address in _HELD_ADDRESSES
-        remote = None if off or self.address is None else (self.address, self.media.port)
-        return Negotiated(
-            codec=chosen[1],
-            payload_type=int(chosen[0]),
-            dtmf_payload_type=int(dtmf) if dtmf is not None else None,
-            remote=remote,
-            remote_rtcp=self._rtcp(remote),
-            ptime_ms=self._ptime_ms(ptime_ms),
-            sending=direction in ("sendrecv", "sendonly") and not off,
-            receiving=direction in ("sendrecv", "recvonly"),
-            held=off or self.direction in ("sendonly", "inactive"),
-        )
-
-    def _rtcp(self, remote: tuple[str, int] | None) -> tuple[str, int] | None:
-        """From a=rtcp (RFC 3605), else the port above RTP's."""
-        if remote is None:
-            return None
-        fields = (self.media.attribute("rtcp") or "").split()
-        if fields and _is_number(fields[0]) and 0 < int(fields[0]) < 65536:
-            return (fields[3] if len(fields) == 4 and _is_ip(fields[3]) else remote[0], int(fields[0]))
-        return (remote[0], remote[1] + 1) if remote[1] < 65535 else None
-
-    def _ptime_ms(self, default: int) -> int:
-        wanted = self._milliseconds("ptime") or default
-        longest = self._milliseconds("maxptime") or _PTIMES_MS[-1]
-        return max((one for one in _PTIMES_MS if one <= min(wanted, longest)), default=default)
-
-    def _milliseconds(self, name: str) -> int:
-        text = (self.media.attribute(name) or "").partition(".")[0]
-        return int(text) if _is_number(text) else 0
+    if theirs.encrypted and not encrypts:
+        raise RemoteProtocolError(f"{theirs.media.profile} was answered, and plain RTP offered", 488)
+    offered = {(one.codec, one.clock_hz) for one in ours}
+    taken = [one for one in theirs.formats if (one.codec, one.clock_hz) in offered]
+    audio = [one for one in taken if is_audio(one)]
+    if not audio:
+        raise NoCommonCodec(theirs.named, [rtpmap_of(one) for one in ours if is_audio(one)])
+    kinds = {(one.codec, one.clock_hz) for one in taken}
+    receives = [one for one in ours if (one.codec, one.clock_hz) in kinds]
+    numbers = {one.payload_type for one in ours}
+    # It should send with our numbers (RFC 3264 §5.1); those who use their own are understood all the same.
+    receives += [one for one in taken if one.payload_type not in numbers]
+    line = theirs.first_key() if encrypts else None
+    direction = _MIRRORED[theirs.direction]
+    if local.hold:
+        direction = _HOLDING.get(direction, direction)
+    return _negotiated(
+        theirs,
+        _first(local.codecs, audio),
+        receives=tuple(receives),
+        events=[one for one in taken if one.codec == "telephone-event"],
+        direction=direction,
+        local=local,
+        srtp=_srtp(local, line),
+        layout=before.layout if before else (None,),
+    )
 
 
-def _pick(session: SessionDescription, names: tuple[str, ...]) -> _Stream:
-    """The first audio stream that we can take. Raises NoCommonCodec."""
-    theirs: list[str] = []
-    for media in session.media:
-        if media.kind != "audio" or media.port == 0:
-            theirs.append(f"{media.kind} (refused)" if media.port == 0 else media.kind)
-            continue
-        if media.profile.upper() not in _PROFILES:
-            theirs.append(f"audio over {media.profile}")
-            continue
-        stream = _Stream(session, media)
-        if stream.codecs(names):
-            if stream.address is None:
-                raise RemoteProtocolError("SDP has no c= line for its audio", 488)
-            if not _is_ip(stream.address):
-                # The media plane sends to it each 20 ms, and must never wait for a name server.
-                raise RemoteProtocolError(f'"{stream.address[:40]}" in SDP is no IP address', 488)
-            return stream
-        theirs += [stream.rtpmap(one) or f"payload type {one}" for one in media.formats]
-    raise NoCommonCodec(theirs, (CODECS[name].rtpmap for name in names))
+def _srtp(local: LocalMedia, line: CryptoLine | None) -> SrtpKeys | None:
+    if line is None:
+        return None
+    return SrtpKeys(line.suite, local.keys[line.suite], line.key, receive_mki=line.mki_bytes)
 
 
-def _describe(local: LocalMedia, media: tuple[Media, ...]) -> SessionDescription:
+def _offers_keys(local: LocalMedia, before: Negotiated | None) -> bool:
+    """A session stays as encrypted as it is."""
+    return before.srtp is not None if before else bool(local.srtp)
+
+
+def _first(names: Iterable[str], formats: list[RtpFormat]) -> RtpFormat:
+    """The first of our codecs that is among `formats`, which is never empty."""
+    by_name = {name_of(one): one for one in reversed(formats)}
+    return next(by_name[name] for name in names if name in by_name)
+
+
+def _keys_and_noise(theirs: RemoteAudio, audio: list[RtpFormat], *, dtmf: bool) -> list[RtpFormat]:
+    """Telephone-event and comfort noise with the clock of some codec; the first event of all if none has."""
+    clocks = {one.clock_hz for one in audio}
+    events = [one for one in theirs.formats if one.codec == "telephone-event"] if dtmf else []
+    fitting = [one for one in events if one.clock_hz in clocks] or events[:1]
+    return fitting + [one for one in theirs.formats if one.codec == "cn" and one.clock_hz in clocks]
+
+
+def _negotiated(
+    theirs: RemoteAudio,
+    sends: RtpFormat,
+    *,
+    receives: tuple[RtpFormat, ...],
+    events: list[RtpFormat],
+    direction: str,
+    local: LocalMedia,
+    srtp: SrtpKeys | None,
+    layout: tuple[Media | None, ...],
+) -> Negotiated:
+    """The outcome; `direction` is ours."""
+    fitting = (one for one in events if one.clock_hz == sends.clock_hz)
+    return Negotiated(
+        sends=sends,
+        receives=receives,
+        sends_events=next(fitting, events[0] if events else None),
+        remote=theirs.rtp,
+        remote_rtcp=theirs.rtp if theirs.rtcp_mux else theirs.rtcp,
+        rtcp_mux=theirs.rtcp_mux,
+        ptime_ms=theirs.ptime_ms(local.ptime_ms, sends),
+        sending=direction in ("sendrecv", "sendonly") and not theirs.parked,
+        receiving=direction in ("sendrecv", "recvonly"),
+        held=theirs.on_hold,
+        srtp=srtp,
+        profile=theirs.media.profile,
+        layout=layout,
+    )
+
+
+def _describe(local: LocalMedia, layout: tuple[Media | None, ...], audio: Media) -> bytes:
     origin = Origin("-", str(local.session_id), str(local.version), local.address)
-    return SessionDescription(origin, media, local.address)
+    media = tuple(audio if one is None else one for one in layout)
+    return bytes(SessionDescription(origin, media, local.address))
 
 
 def _audio(
     local: LocalMedia,
-    formats: list[tuple[str, str]],
-    dtmf: tuple[str, str] | None,
-    ptime_ms: int,
+    formats: Iterable[RtpFormat],
     direction: str,
     *,
-    profile: str = "RTP/AVP",
+    profile: str,
+    ptime_ms: int,
+    rtcp_mux: bool,
+    crypto: Iterable[str],
 ) -> Media:
-    listed = [*formats, dtmf] if dtmf is not None else formats
-    attributes = [Attribute("rtpmap", f"{payload_type} {rtpmap}") for payload_type, rtpmap in listed]
-    if dtmf is not None:
-        attributes.append(Attribute("fmtp", f"{dtmf[0]} {_DTMF_EVENTS}"))
-    attributes += [Attribute("ptime", str(ptime_ms)), Attribute(direction)]
-    return Media("audio", local.port, profile, tuple(one for one, _ in listed), attributes=tuple(attributes))
+    listed = tuple(formats)
+    said: list[Attribute] = []
+    for one in listed:
+        said.append(Attribute("rtpmap", f"{one.payload_type} {rtpmap_of(one)}"))
+        fmtp = fmtp_of(one)
+        if fmtp is not None:
+            said.append(Attribute("fmtp", f"{one.payload_type} {fmtp}"))
+    said += [Attribute("crypto", value) for value in crypto]
+    if rtcp_mux:
+        said.append(Attribute("rtcp-mux"))
+    said += [Attribute("ptime", str(ptime_ms)), Attribute(direction)]
+    return Media(
+        "audio", local.port, profile, tuple(str(one.payload_type) for one in listed), attributes=tuple(said)
+    )
 
 
 def _refused(media: Media) -> Media:
     return Media(media.kind, 0, media.profile, media.formats)
-
-
-def _normal(rtpmap: str) -> str:
-    """For comparison: encodings in any case, one channel unsaid."""
-    return rtpmap.strip().lower().removesuffix("/1")
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 6
-
-
-def _is_payload_type(text: str) -> bool:
-    return _is_number(text) and int(text) < 128

@@ -1,6 +1,7 @@
 """Session descriptions: text in, SessionDescription out, and back (RFC 4566).
 
-Only what an audio call needs is read; other lines are skipped. Line ends may be LF alone, as some peers send.
+Only what an audio call needs is read; other lines are skipped. Line ends may be LF alone, as some peers send,
+and fields may be missing in `o=`.
 """
 
 from collections.abc import Iterator
@@ -59,6 +60,10 @@ class Media:
         """The values of all attributes `name`."""
         return (one.value for one in self.attributes if one.name == name and one.value is not None)
 
+    def has(self, name: str) -> bool:
+        """Whether there is an attribute `name`, with or without a value."""
+        return any(one.name == name for one in self.attributes)
+
     @property
     def direction(self) -> str | None:
         """Its own direction, None if it has none."""
@@ -90,6 +95,10 @@ class SessionDescription:
     def address_of(self, media: Media) -> str | None:
         """Where `media` wants its packets."""
         return media.address if media.address is not None else self.address
+
+    def has(self, media: Media, name: str) -> bool:
+        """Whether `media`, or the session for all of its media, has an attribute `name`."""
+        return media.has(name) or any(one.name == name for one in self.attributes)
 
     def direction_of(self, media: Media) -> str:
         """Who sends, as the describing side sees it (RFC 3264 §5.1)."""
@@ -183,10 +192,10 @@ def _address(value: str) -> str:
 
 
 def _origin(value: str) -> Origin:
+    """Nothing depends on what a peer writes here, and some leave fields out: those are filled in."""
     fields = value.split()
-    if len(fields) != 6:
-        raise ValueError("an o= line has six fields")
-    return Origin(fields[0], fields[1], fields[2], fields[5])
+    user, session_id, version, *network = fields + ["-", "0", "0"][len(fields) :]
+    return Origin(user, session_id, version, network[2] if len(network) > 2 else "0.0.0.0")
 
 
 def _direction(attributes: tuple[Attribute, ...]) -> str | None:

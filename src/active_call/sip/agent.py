@@ -1,57 +1,37 @@
-"""The SIP agent: the stack on a UDP socket in an asyncio loop."""
+"""The SIP agent: the stack on sockets in an asyncio loop."""
 
 import asyncio
-import ipaddress
 import logging
-import re
-import socket
-from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Any
 
-from active_call import __version__
 from active_call.core.errors import LocalProtocolError
-from active_call.core.log import TRACE
 from active_call.core.tokens import Tokens, token_source
 from active_call.sip.auth import Credentials
 from active_call.sip.call import SipCall
-from active_call.sip.events import Ended, SipEvent
+from active_call.sip.config import SipConfig
+from active_call.sip.events import Declined, Ended, SipEvent
+from active_call.sip.hop import Hop, Target
+from active_call.sip.own_address import OwnAddress
+from active_call.sip.registration import Account
+from active_call.sip.registrations import RegistrationStatus
+from active_call.sip.resolve import NotFound, Resolver, SipResolver
 from active_call.sip.stack import Incoming, SipStack
-from active_call.sip.transport.udp import UdpTransport, source_address
+from active_call.sip.trace import Direction, OnMessage, Trace
+from active_call.sip.transport.connections import SWEEP_SECONDS
+from active_call.sip.transport.dns import SystemDns
+from active_call.sip.transport.framing import PING
+from active_call.sip.transport.network import Network
 from active_call.sip.usage import Usage
+from active_call.sip.via import Via
 
 __all__ = ["Credentials", "Direction", "OnMessage", "SipAgent", "SipCall", "SipConfig"]
 
 log = logging.getLogger(__name__)
 
-Direction: TypeAlias = Literal["<", ">"]
-OnMessage = Callable[[Direction, bytes, float, str], None]
-"""Gets each datagram: ">" or "<", bytes without secrets, monotonic time, Call-ID."""
-
 _CLOSE_SECONDS = 1.0
-_RESOLVED_SECONDS = 60.0
-_MAX_ROUTES = 4096
-_ANYWHERE = "192.0.2.1"
-"""A documentation address (RFC 5737): the way to it is the default route."""
-
-_SECRETS = re.compile(
-    rb"(\n(?:proxy-)?authorization[ \t]*:[ \t]*)[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*", re.IGNORECASE
-)
-_CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class SipConfig:
-    """Where the agent listens and what it says of itself."""
-
-    host: str
-    port: int
-    external_ip: str | None = None
-    """What peers see instead of our address, if there is a NAT between."""
-    user_agent: str = f"active-call/{__version__}"
 
 
 class SipAgent:
@@ -62,54 +42,112 @@ class SipAgent:
         config: SipConfig,
         *,
         on_call: Callable[[SipCall], None],
+        on_declined: Callable[[Declined], None] = lambda _: None,
         tokens: Tokens | None = None,
         on_message: OnMessage | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
-        self._config = config
+        """`on_declined` hears of INVITEs that become no calls; `resolver` replaces DNS.
+
+        Raises ConfigError if certificates can't be used.
+        """
         self._on_call = on_call
-        self._on_message = on_message
-        self._stack = SipStack(local=self._local, tokens=tokens or token_source(), user_agent=config.user_agent)
-        self._transport: UdpTransport | None = None
+        self._network = Network(
+            config,
+            spawn=self._spawn,
+            on_message=self._received,
+            on_failed=self._failed,
+            on_closed=self._closed,
+            on_unreachable=self._unreachable,
+        )
+        self._asks_dns = resolver is None
+        self._resolver = resolver or SipResolver(
+            SystemDns(), ipv4=self._network.ipv4, ipv6=self._network.ipv6, tcp=config.tcp, srv=config.srv
+        )
+        self._address = OwnAddress(config, self._resolver.known_address)
+        self._stack = SipStack(
+            local=self._address.towards,
+            tokens=tokens or token_source(),
+            user_agent=config.user_agent,
+            learn=self._learn,
+            on_declined=on_declined,
+            tcp=config.tcp,
+            answer_options=config.answer_options,
+            callid_suffix=config.callid_suffix,
+        )
+        self.on_public_address: Callable[[str, int], None] | None = None
+        """Who wants to know that peers in the Internet see us at another address now."""
+        self._trace = Trace(on_message)
+        self._running = False
+        self._exit = AsyncExitStack()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._sweeper: asyncio.TimerHandle | None = None
         self._calls: dict[Usage, SipCall] = {}
-        self._routes: dict[str, str] = {}
-        self._resolved: dict[str, tuple[str, float]] = {}
-        self._waiting: dict[str, deque[tuple[bytes, int]]] = {}
-        self._lookups: set[asyncio.Future[str]] = set()
         self._flushing = False
         self._closing: asyncio.Event | None = None
+        self._unregistered: asyncio.Event | None = None
 
     # --- life -----------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Bind the socket. Raises ConfigError naming the address."""
+        """Listen. Raises ConfigError naming the address."""
         self._loop = asyncio.get_running_loop()
-        self._transport = await UdpTransport.open(self._config.host, self._config.port, self._received)
+        await self._network.open()
+        self._group = await self._exit.enter_async_context(asyncio.TaskGroup())
+        self._address.ports = self._network.ports
+        self._running = True
+        if self._asks_dns:
+            SystemDns.preload()
+        self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     async def aclose(self) -> None:
-        """Wait a moment for the answers to what was sent last, then close the socket."""
-        if self._transport is None:
+        """Unregister, wait a moment for the answers to what was sent last, then close the sockets."""
+        if not self._running:
             return
         self.accepting = False
         self._closing = asyncio.Event()
+        self._stack.registrations.stop(self._loop.time())
         self._flush()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._closing.wait()
-        if self._timer is not None:
-            self._timer.cancel()
-        for lookup in self._lookups:
-            lookup.cancel()
-        transport, self._transport = self._transport, None
-        await transport.aclose()
+        self._running = False
+        for timer in (self._timer, self._sweeper):
+            if timer is not None:
+                timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await self._exit.aclose()
+        await self._network.aclose()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` while the agent lives. A bug in it harms nothing else."""
+
+        async def run() -> None:
+            try:
+                await work
+            except Exception:
+                log.exception("- a lookup or a connection attempt could not be carried out")
+
+        task = self._group.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @property
     def address(self) -> tuple[str, int]:
-        """The bound (host, port). Raises LocalProtocolError before `start`."""
-        if self._transport is None:
+        """The (host, port) that UDP and TCP are bound to. Raises LocalProtocolError before `start`."""
+        if not self._running:
             raise LocalProtocolError("the SIP agent is not running")
-        return self._transport.address
+        return self._network.address
+
+    @property
+    def tls_port(self) -> int | None:
+        """Where TLS is listened for, if it is. Raises LocalProtocolError before `start`."""
+        if not self._running:
+            raise LocalProtocolError("the SIP agent is not running")
+        return self._network.ports.get("tls")
 
     @property
     def accepting(self) -> bool:
@@ -122,31 +160,20 @@ class SipAgent:
 
     def advertised_host(self, peer: str) -> str:
         """The address at which `peer` (address or name, with or without a port) reaches us."""
-        if self._config.external_ip:
-            return self._config.external_ip
-        bound = self._transport.address[0] if self._transport is not None else self._config.host
-        if _is_address(bound) and not ipaddress.ip_address(bound).is_unspecified:
-            return bound
-        peer = self._peer_address(peer)
-        host = self._routes.get(peer)
-        if host is None:
-            if len(self._routes) >= _MAX_ROUTES:
-                self._routes.clear()
-            host = self._routes[peer] = source_address(peer)
-        return host
+        return self._address.host_towards(peer)
 
-    def _peer_address(self, peer: str) -> str:
-        name = peer.strip("[]")
-        if not _is_address(name):
-            name = peer.rsplit(":", 1)[0].strip("[]")
-        if _is_address(name):
-            return name
-        if name == "localhost":
-            return "127.0.0.1"
-        return self._resolved.get(name, (_ANYWHERE, 0.0))[0]
+    def keep_alive(self, hop: Hop) -> None:
+        """Send a keep-alive: a datagram, or over the connection if there is one (RFC 5626 §3.5.1)."""
+        if self._running:
+            self._network.send(PING, hop)
 
-    def _local(self, peer: str) -> tuple[str, int]:
-        return self.advertised_host(peer), self.address[1]
+    def _learn(self, peer: Hop, via: Via) -> None:
+        if self._address.learn(peer, via) and self._address.public is not None:
+            host, port = self._address.public
+            log.info("- %s says that we are at %s:%d", peer, host, port)
+            self._stack.registrations.check_addresses(self._loop.time())
+            if self.on_public_address is not None:
+                self.on_public_address(host, port)
 
     # --- calls ----------------------------------------------------------------------------------------
 
@@ -160,12 +187,17 @@ class SipAgent:
         headers: Mapping[str, str] = MappingProxyType({}),
         credentials: Credentials | None = None,
         call_id: str | None = None,
+        contact: str | None = None,
+        next_hop: str | None = None,
+        ring_timeout: float | None = None,
     ) -> SipCall:
         """Call `target`.
 
-        Raises LocalProtocolError if it, `caller` or a header can't be used, and before `start`.
+        `contact` replaces our Contact; `next_hop` (URI or host:port) is where the request is sent to instead of
+        `target`; after `ring_timeout` seconds without an answer the call is given up with 408.
+        Raises LocalProtocolError if something given can't be used, and before `start`.
         """
-        if self._transport is None:
+        if not self._running:
             raise LocalProtocolError("the SIP agent is not running")
         usage = self._stack.invite(
             target,
@@ -175,11 +207,42 @@ class SipAgent:
             headers=headers,
             credentials=credentials,
             call_id=call_id,
+            contact=contact,
+            next_hop=next_hop,
+            ring_timeout=ring_timeout,
         )
         call = self._calls[usage] = SipCall(usage, self._loop.time, self._flush)
         call.listener = listener
         self._flush()
         return call
+
+    # --- registrations --------------------------------------------------------------------------------
+
+    def register(self, accounts: Iterable[Account]) -> None:
+        """Keep these accounts registered. Raises LocalProtocolError before `start`."""
+        if not self._running:
+            raise LocalProtocolError("the SIP agent is not running")
+        self._stack.registrations.start(accounts, self._loop.time())
+        self._flush()
+
+    async def unregister(self, timeout: float) -> bool:
+        """Unregister all accounts; False if some registrar has not answered after `timeout` seconds."""
+        if not self._running:
+            return True
+        self._unregistered = asyncio.Event()
+        self._stack.registrations.stop(self._loop.time())
+        self._flush()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._unregistered.wait()
+                return True
+        self._stack.registrations.give_up()
+        return False
+
+    @property
+    def registrations(self) -> list[RegistrationStatus]:
+        """How each account stands."""
+        return self._stack.registrations.statuses(self._loop.time()) if self._running else []
 
     def _dispatch(self) -> None:
         """Hand out all events. Whatever an owner does meanwhile adds to the same queue."""
@@ -201,22 +264,43 @@ class SipAgent:
             log.exception("- %s: the call could not be taken", call.call_id)
             call.reject(500, "Server Internal Error")
 
-    # --- datagrams and time ---------------------------------------------------------------------------
+    # --- messages and time ----------------------------------------------------------------------------
 
-    def _received(self, data: bytes, source: tuple[str, int]) -> None:
+    def _received(self, data: bytes, source: Hop) -> None:
+        if not self._running:
+            return
         now = self._loop.time()
-        self._note("<", data, source, now)
+        self._trace.note("<", data, source, now)
         try:
             self._stack.receive_datagram(data, source, now)
         except Exception:
             # A bug of ours; this one message is lost and everything else goes on.
-            log.exception("- a datagram of %d bytes from %s:%d could not be handled", len(data), *source)
+            log.exception("- a message of %d bytes from %s could not be handled", len(data), source)
         self._flush()
+
+    def _failed(self, hop: Hop, reason: str) -> None:
+        if self._running:
+            self._stack.transport_failed(hop, reason, self._loop.time())
+            self._flush()
+
+    def _closed(self, hop: Hop, reason: str) -> None:
+        if self._running:
+            self._stack.connection_closed(hop, reason, self._loop.time())
+            self._flush()
+
+    def _unreachable(self, hop: Hop, reason: str) -> None:
+        if self._running:
+            self._stack.unreachable(hop, reason, self._loop.time())
+            self._flush()
 
     def _timer_due(self) -> None:
         self._timer = None
         self._stack.handle_timer(self._loop.time())
         self._flush()
+
+    def _sweep(self) -> None:
+        self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        self._network.sweep(self._loop.time(), self._stack.hops_in_use)
 
     def _flush(self) -> None:
         """Hand out events, send what is queued, set the timer: after everything that touched the stack."""
@@ -228,8 +312,10 @@ class SipAgent:
             self._send_all()
         finally:
             self._flushing = False
-        if self._closing is not None and not self._stack.busy and not self._waiting:
+        if self._closing is not None and not self._stack.busy:
             self._closing.set()
+        if self._unregistered is not None and self._stack.registrations.ended:
+            self._unregistered.set()
         deadline = self._stack.next_deadline()
         if deadline is None or (self._timer is not None and self._timer_at <= deadline):
             return  # waking up too early costs less than moving the timer at each message
@@ -240,87 +326,23 @@ class SipAgent:
         self._timer = self._loop.call_at(deadline, self._timer_due)
 
     def _send_all(self) -> None:
-        for data, (host, port) in self._stack.datagrams_to_send():
-            if _is_address(host):
-                self._send(data, (host, port), (host, port))
-            else:
-                self._send_to_name(data, host, port)
-
-    def _send(self, data: bytes, destination: tuple[str, int], named: tuple[str, int]) -> None:
-        if self._transport is None:
+        if not self._running:
             return
-        self._note(">", data, destination, self._loop.time())
+        for target in self._stack.lookups_to_make():
+            self._spawn(self._look_up(target))
+        for data, hop in self._stack.datagrams_to_send():
+            self._trace.note(">", data, hop, self._loop.time())
+            self._network.send(data, hop)
+
+    async def _look_up(self, target: Target) -> None:
+        hops: list[Hop] = []
+        reason = f"DNS: {target.host} could not be looked up"
         try:
-            self._transport.send(data, destination)
-        except OSError as error:
-            self._failed(named, error)
-
-    def _failed(self, destination: tuple[str, int], error: OSError) -> None:
-        log.warning("- can't send to %s:%d: %s", *destination, error.strerror or error)
-        self._loop.call_soon(self._report_failure, destination)
-
-    def _report_failure(self, destination: tuple[str, int]) -> None:
-        self._stack.transport_failed(destination, self._loop.time())
+            hops = await self._resolver.resolve(target)
+        except NotFound as error:
+            reason = str(error)
+            log.warning("- %s", reason)
+        except Exception:
+            log.exception("- %s", reason)
+        self._stack.looked_up(target, hops, reason, self._loop.time())
         self._flush()
-
-    # --- names ----------------------------------------------------------------------------------------
-
-    def _send_to_name(self, data: bytes, name: str, port: int) -> None:
-        address, until = self._resolved.get(name, ("", 0.0))
-        if until > self._loop.time():
-            self._send(data, (address, port), (name, port))
-        elif name in self._waiting:
-            self._waiting[name].append((data, port))
-        else:
-            self._waiting[name] = deque([(data, port)], maxlen=1000)
-            family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
-            lookup = self._loop.run_in_executor(None, _resolve, name, family)
-            self._lookups.add(lookup)
-            lookup.add_done_callback(lambda done: self._looked_up(name, done))
-
-    def _looked_up(self, name: str, lookup: asyncio.Future[str]) -> None:
-        self._lookups.discard(lookup)
-        waiting = self._waiting.pop(name, ())
-        if lookup.cancelled():
-            return
-        error = lookup.exception()
-        if error is None:
-            if len(self._resolved) >= _MAX_ROUTES:
-                self._resolved.clear()
-            self._resolved[name] = (lookup.result(), self._loop.time() + _RESOLVED_SECONDS)
-            for data, port in waiting:
-                self._send(data, (lookup.result(), port), (name, port))
-            return
-        failure = error if isinstance(error, OSError) else OSError(str(error))
-        for port in {port for _, port in waiting}:
-            self._failed((name, port), failure)
-
-    def _note(self, direction: Direction, data: bytes, peer: tuple[str, int], now: float) -> None:
-        """Show a datagram to whoever wants to see it."""
-        tracing = log.isEnabledFor(TRACE)
-        if not tracing and self._on_message is None:
-            return
-        shown = _SECRETS.sub(rb"\1<hidden>", data)
-        if tracing:
-            log.log(TRACE, "%s %s:%d\n%s", direction, *peer, shown.decode("utf-8", "backslashreplace"))
-        if self._on_message is not None:
-            found = _CALL_ID.search(data)
-            call_id = found.group(1).strip().decode("utf-8", "surrogateescape") if found else ""
-            self._on_message(direction, shown, now, call_id)
-
-
-def _resolve(name: str, family: socket.AddressFamily) -> str:
-    """The first address of `name`. Raises OSError; runs in a thread."""
-    try:
-        found = socket.getaddrinfo(name, None, family=family, type=socket.SOCK_DGRAM)
-    except UnicodeError as error:  # a label too long for DNS
-        raise OSError(f"{name[:80]!r} is no host name") from error
-    return str(found[0][4][0])
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -6,14 +6,19 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from active_call.core.errors import LocalProtocolError
-from active_call.sip.events import SipEvent
+from active_call.sip.events import InfoReceived, MessageReceived, SipEvent
 from active_call.sip.grammar import printable
+from active_call.sip.hop import Hop
 from active_call.sip.inbound import InboundUsage
+from active_call.sip.replaces import Replaces
 from active_call.sip.usage import Usage, UsageState
 
 log = logging.getLogger(__name__)
 
 Listener = Callable[[SipEvent], None]
+
+MAX_WAITING = 100
+"""How many events wait for a listener; of what a peer may send without end further ones are dropped."""
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -45,6 +50,7 @@ class SipCall:
         self._flush = flush
         self._listener: Listener | None = None
         self._queue: deque[SipEvent] = deque()
+        usage.call = self
 
     # --- what it is -----------------------------------------------------------------------------------
 
@@ -118,9 +124,35 @@ class SipCall:
         return tuple(printable(f"{name}: {value}") for name, value in self._usage.request.headers.fields)
 
     @property
-    def peer(self) -> tuple[str, int]:
+    def peer(self) -> Hop:
         """Where the INVITE came from, or goes to."""
         return self._usage.peer
+
+    def header(self, name: str) -> str | None:
+        """The first header `name` of the INVITE, whatever its case."""
+        value = self._usage.request.headers.get(name.lower())
+        return printable(value) if value is not None else None
+
+    @property
+    def secure(self) -> bool:
+        """Whether the signalling comes or goes over TLS."""
+        return self.peer.transport == "tls"
+
+    @property
+    def replaces(self) -> "SipCall | None":
+        """Inbound: the call of ours that this one takes over (RFC 3891); end that one once this is accepted."""
+        return self._usage.replaces.call if self._usage.replaces is not None else None
+
+    @property
+    def remote_target(self) -> str | None:
+        """The peer's Contact: where somebody else reaches just this peer; None before there is a dialog."""
+        dialog = self._usage.dialog
+        return printable(str(dialog.remote_target)) if dialog is not None else None
+
+    @property
+    def replaces_value(self) -> str:
+        """What a Replaces header must say for the peer to find this call: its own tag comes first."""
+        return str(Replaces(self.call_id, self.remote_tag, self.local_tag))
 
     # --- events ---------------------------------------------------------------------------------------
 
@@ -138,7 +170,10 @@ class SipCall:
     def deliver(self, event: SipEvent) -> None:
         """For the agent: something happened."""
         if self._listener is None or self._queue:
-            self._queue.append(event)
+            if len(self._queue) >= MAX_WAITING and isinstance(event, InfoReceived | MessageReceived):
+                log.warning("- %s: nobody listens: dropped %s", self.call_id, type(event).__name__)
+            else:
+                self._queue.append(event)
         else:
             self._hand_over(event)
 
@@ -162,7 +197,10 @@ class SipCall:
         self._flush()
 
     def accept(self, sdp: bytes) -> None:
-        """Inbound: 200 with our answer, repeated until its ACK."""
+        """Inbound: 200 with our answer, repeated until its ACK.
+
+        An INVITE without an offer gets `sdp` as our offer; `remote_sdp` has the answer once it is acknowledged.
+        """
         self._inbound().accept(sdp, self._clock())
         self._flush()
 
@@ -178,7 +216,44 @@ class SipCall:
 
     def answer_offer(self, sdp: bytes | None, status: int = 200, reason: str = "OK") -> None:
         """Answer the re-INVITE or UPDATE that `OfferReceived` told of."""
-        self._usage.answer_offer(sdp, status, reason, self._clock())
+        self._usage.remote_offer.answer(sdp, status, reason, self._clock())
+        self._flush()
+
+    def offer(self, sdp: bytes) -> None:
+        """Re-INVITE with a new offer: `OfferAnswered` or `OfferRefused` follows.
+
+        It waits until the call is answered and nothing else goes on; of several that wait the last is sent.
+        """
+        if not self._usage.ending:
+            self._usage.local_offer.make(sdp, self._clock())
+            self._flush()
+
+    def refer(
+        self, refer_to: str, *, referred_by: str | None = None, headers: Mapping[str, str] = _NONE
+    ) -> None:
+        """Ask the peer to call `refer_to` (RFC 3515): `ReferProgress` tells how that goes.
+
+        Raises LocalProtocolError if that was asked already and is not final, or something given can't be sent.
+        """
+        self._usage.transfer.send(refer_to, referred_by, headers.items(), self._clock())
+        self._flush()
+
+    def notify_refer(self, status: int, reason: str, *, final: bool) -> None:
+        """Tell the peer how the transfer goes that it asked for (`ReferReceived`)."""
+        self._usage.transfer_asked.notify(status, reason, self._clock(), final=final)
+        self._flush()
+
+    def message(self, body: bytes, content_type: str, *, headers: Mapping[str, str] = _NONE) -> None:
+        """MESSAGE within the call (RFC 3428): `MessageAnswered` follows.
+
+        Raises LocalProtocolError if a header can't be set.
+        """
+        self._usage.say("MESSAGE", body, content_type, headers.items(), self._clock())
+        self._flush()
+
+    def info(self, content_type: str, body: bytes) -> None:
+        """INFO: `MessageAnswered` follows."""
+        self._usage.say("INFO", body, content_type, (), self._clock())
         self._flush()
 
     def _inbound(self) -> InboundUsage:

@@ -2,11 +2,13 @@
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from active_call.core.errors import RemoteProtocolError
 from active_call.sip.address import Address
+from active_call.sip.hop import Hop, Target
 from active_call.sip.message import Headers, Request, Response
+from active_call.sip.offers import Offers
 from active_call.sip.uri import SipUri
 
 MAX_FORWARDS = ("Max-Forwards", "70")
@@ -29,13 +31,17 @@ class Dialog:
     remote_target: SipUri
     """Where the peer wants requests, from its Contact."""
     route_set: tuple[str, ...]
-    source: tuple[str, int]
+    source: Hop
     """Where the peer's first message came from."""
     local_cseq: int = 0
     remote_cseq: int = -1
+    offers: Offers = field(default_factory=Offers)
+    """Whose offer is open."""
+    remote_sdp: bytes | None = None
+    """What the peer said last in this dialog: one of several if the call forks."""
 
     @classmethod
-    def of_invite(cls, request: Request, tag: str, source: tuple[str, int]) -> "Dialog":
+    def of_invite(cls, request: Request, tag: str, source: Hop) -> "Dialog":
         """The server's dialog, with our `tag` (§12.1.1). Raises RemoteProtocolError."""
         return cls(
             call_id=request.call_id,
@@ -50,7 +56,7 @@ class Dialog:
         )
 
     @classmethod
-    def of_response(cls, request: Request, response: Response, source: tuple[str, int]) -> "Dialog":
+    def of_response(cls, request: Request, response: Response, source: Hop) -> "Dialog":
         """The client's dialog, from a response with a To tag (§12.1.2). Raises RemoteProtocolError."""
         # A provisional response may leave out Contact; until there is one the request's target must do.
         target = response.contact() if "contact" in response.headers else SipUri.parse(request.uri)
@@ -80,11 +86,16 @@ class Dialog:
         """The ACK of a 2xx to the INVITE numbered `cseq` (§13.2.2.4)."""
         return self._request("ACK", cseq, headers, b"")
 
+    def request_uri(self) -> str:
+        """What requests within the dialog are addressed to (§12.2.1.1)."""
+        if self.route_set and not _is_loose(self.route_set[0]):
+            return Address.parse(self.route_set[0]).uri  # a strict router of RFC 2543 wants to be it
+        return str(self.remote_target)
+
     def _request(self, method: str, cseq: int, headers: Iterable[tuple[str, str]], body: bytes) -> Request:
-        uri, route = str(self.remote_target), list(self.route_set)
+        uri, route = self.request_uri(), list(self.route_set)
         if route and not _is_loose(route[0]):
-            # A strict router of RFC 2543 wants to be the Request-URI itself.
-            uri, route = Address.parse(route[0]).uri, [*route[1:], f"<{uri}>"]
+            route = [*route[1:], f"<{self.remote_target}>"]
         fields = [
             MAX_FORWARDS,
             ("From", self.local),
@@ -96,14 +107,16 @@ class Dialog:
         ]
         return Request(method, uri, Headers(fields), body)
 
-    def destination(self) -> tuple[str, int]:
-        """Where requests within the dialog are sent: host (name or address) and port."""
+    def destination(self) -> Hop | Target:
+        """Where requests within the dialog are sent."""
         if self.route_set:
-            return SipUri.parse(Address.parse(self.route_set[0]).uri).address
-        target = self.remote_target.address
-        if _is_private(target[0]) and not _is_private(self.source[0]):
+            return SipUri.parse(Address.parse(self.route_set[0]).uri).target
+        target = self.remote_target.target
+        if _is_private(target.host) and not _is_private(self.source.host):
             # The peer is behind a NAT and put an address into Contact that means nothing here.
             return self.source
+        if self.source.reliable and target.host == self.source.host and target.transport != "udp":
+            return target._replace(connection=self.source)  # which may be the only way, whatever it says
         return target
 
     def refresh(self, message: Request | Response) -> None:

@@ -28,6 +28,8 @@ class Rejected:
     status: int
     reason: str
     headers: Mapping[str, str]
+    ours: bool = False
+    """Whether `reason` is a sentence of ours that says why, and not the peer's own words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,20 @@ class Ended:
 
     by: Literal["peer", "canceled", "timeout", "local"]
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """An INVITE that we refused without making a call of it: no event of a call, but told all the same."""
+
+    status: int
+    reason: str
+    """Why, in words; may be empty."""
+    call_id: str
+    dialog_id: str
+    """`<Call-ID>-<our tag>-<their tag>`."""
+    caller: str
+    callee: str
 
 
 SipEvent: TypeAlias = (

@@ -1,16 +1,27 @@
 """A call that came to us (RFC 3261 §13.3)."""
 
+import logging
 from collections.abc import Iterable
 
+from active_call.core.errors import RemoteProtocolError
 from active_call.sip.body import sdp_of
+from active_call.sip.core import Core
+from active_call.sip.custom_headers import usable_headers
 from active_call.sip.dialog import Dialog
-from active_call.sip.layer import log
+from active_call.sip.hop import Hop
 from active_call.sip.message import Request
+from active_call.sip.offers import Step
+from active_call.sip.reliable import ReliableResponses
+from active_call.sip.replaces import Replaces
+from active_call.sip.session_timer import SessionTimer
 from active_call.sip.transaction import ServerTransaction
 from active_call.sip.uri import SipUri
-from active_call.sip.usage import SUPPORTED, Core, Usage, UsageState, usable_headers
+from active_call.sip.usage import Usage, UsageState, with_reason
+
+log = logging.getLogger(__name__)
 
 _UNANSWERED = (UsageState.CALLING, UsageState.EARLY)
+_GAVE_UP = "the caller gave up before the answer"
 
 
 class InboundUsage(Usage):
@@ -19,22 +30,29 @@ class InboundUsage(Usage):
     inbound = True
 
     def __init__(
-        self, core: Core, request: Request, transaction: ServerTransaction, source: tuple[str, int], tag: str
+        self, core: Core, request: Request, transaction: ServerTransaction, source: Hop, tag: str
     ) -> None:
-        """Raises RemoteProtocolError if no dialog can be made from `request`, or its body is no SDP."""
+        """Raises RemoteProtocolError if no call can be made from `request`; the status says why."""
         super().__init__(core, request.call_id, source)
         self.request = request
         self.remote_sdp = sdp_of(request)
+        SessionTimer.check(request)
+        self.replaces = replaced_by(core, request)
         self.dialog = Dialog.of_invite(request, tag, source)
         self.dialog.destination()  # refuse now what could not be reached later
+        self.dialog.offers.take(Step.OFFER_RECEIVED if self.remote_sdp is not None else Step.OFFER_SENT)
+        self.session.note(request)
         self._invite = transaction
-        transaction.on_cancel = self.cancel
-        self._own_contact(SipUri.parse(request.uri).user or "")
+        self._accepted: bytes | None = None
+        self._reliable = ReliableResponses(self, transaction, self._no_prack)
+        transaction.on_cancel = self._canceled
+        uri = SipUri.parse(request.uri)
+        self.contact = self._own_contact(uri.user or "", source, sips=uri.scheme == "sips")
         self._add_dialog(self.dialog)
 
     def trying(self, now: float) -> None:
         """100: the INVITE has arrived."""
-        self._respond(self._invite, 100, now)
+        self.respond(self._invite, 100, now)
 
     def ring(self, now: float) -> None:
         """180."""
@@ -42,27 +60,53 @@ class InboundUsage(Usage):
 
     def progress(self, sdp: bytes, now: float) -> None:
         """183 with our answer: early media."""
+        self.local_sdp = sdp
         self._provisional(183, sdp, now)
 
     def _provisional(self, status: int, sdp: bytes, now: float) -> None:
-        if self.state in _UNANSWERED:
-            self._set_state(UsageState.EARLY)
-            self._respond(self._invite, status, now, sdp=sdp)
+        if self.state not in _UNANSWERED or self._accepted is not None:
+            return
+        self._set_state(UsageState.EARLY)
+        if self._reliable.wanted(sdp):
+            self._reliable.send(status, sdp, now)
+            if sdp:
+                assert self.dialog is not None
+                self.dialog.offers.take(Step.ANSWER_SENT)
+        else:
+            self.respond(self._invite, status, now, body=sdp)
 
     def accept(self, sdp: bytes, now: float) -> None:
-        """200 with our answer, repeated until the ACK comes."""
+        """200 with our answer, or our offer if there was none; repeated until the ACK comes.
+
+        It waits for the PRACK of a description that was sent before (RFC 3262 §3).
+        """
         if self.state not in _UNANSWERED:
             log.debug("- %s: too late to accept", self.call_id)
             return
+        self._accepted = sdp
+        if self._reliable.describing:
+            self._reliable.then(self._succeed)
+        else:
+            self._succeed(now)
+
+    def _succeed(self, now: float) -> None:
+        assert self.dialog is not None
+        assert self._accepted is not None
+        self._reliable.stop()
+        sdp, offers = self._accepted, self.dialog.offers
+        if offers.take(Step.ANSWER_SENT) or self.remote_sdp is None:
+            self.local_sdp = sdp
+        else:
+            sdp = b""  # it was said in a reliable response, and an UPDATE may have changed it (RFC 6337 §3.1.1)
         self._set_state(UsageState.CONFIRMED)
-        self._await_ack(self._invite, now, initial=True)
-        self._respond(self._invite, 200, now, headers=(SUPPORTED,), sdp=sdp)
+        self.pending_ack.start(self._invite, now, initial=True)
+        self.respond(self._invite, 200, now, headers=self.session.agree(self.request, now), body=sdp)
 
     def reject(self, status: int, reason: str, now: float, headers: Iterable[tuple[str, str]] = ()) -> None:
         """A final failure."""
         if self.state in _UNANSWERED:
-            fields = usable_headers(headers)
-            self._respond(self._invite, status, now, reason=reason, headers=fields)
+            self._reliable.stop()
+            self.respond(self._invite, status, now, reason=reason, headers=usable_headers(headers))
             self._finish("local", f"rejected with {status} {reason}".rstrip(), now)
 
     def hangup(self, now: float, headers: Iterable[tuple[str, str]] = ()) -> None:
@@ -72,15 +116,57 @@ class InboundUsage(Usage):
         else:
             super().hangup(now, headers)
 
-    def cancel(self, now: float) -> None:
-        """The caller gave up (§9.2)."""
+    def _canceled(self, request: Request, now: float) -> None:
+        """CANCEL, or BYE before the answer (§9.2, §15.1.2)."""
         if self.state in _UNANSWERED:
-            self._respond(self._invite, 487, now)
-            self._finish("canceled", "the caller gave up before the answer", now)
+            self._reliable.stop()
+            self.respond(self._invite, 487, now)
+            self._finish("canceled", with_reason(_GAVE_UP, request), now)
 
     def _peer_left(self, request: Request, now: float) -> None:
-        # A BYE may also end an early dialog; the INVITE then still wants an answer (§15.1.2).
         if self.state in _UNANSWERED:
-            self.cancel(now)
+            self._canceled(request, now)
         else:
             super()._peer_left(request, now)
+
+    # --- reliable responses ---------------------------------------------------------------------------
+
+    def _receive_prack(
+        self, request: Request, dialog: Dialog, transaction: ServerTransaction, now: float
+    ) -> None:
+        try:
+            sdp = sdp_of(request)
+        except RemoteProtocolError as error:
+            self.refuse(transaction, error, now)
+            return
+        if self._reliable.acknowledged(request, now) is None:
+            super()._receive_prack(request, dialog, transaction, now)
+            return
+        if sdp is None:
+            self.respond(transaction, 200, now)
+        elif dialog.offers.take(Step.ANSWER_RECEIVED):
+            self.remote_sdp = sdp
+            self.respond(transaction, 200, now)
+        elif dialog.offers.may(Step.OFFER_RECEIVED):
+            self.remote_offer.open(sdp, dialog, transaction)
+        else:
+            self.respond(transaction, 400, now, reason="an offer is open")
+        self._reliable.proceed(now)
+
+    def _no_prack(self, now: float) -> None:
+        self.reject(504, "no PRACK came", now)
+
+
+def replaced_by(core: Core, request: Request) -> Usage | None:
+    """The call of ours that `request` wants to take over. Raises RemoteProtocolError (RFC 3891 §3)."""
+    replaces = Replaces.of(request.headers)
+    if replaces is None:
+        return None
+    usage = core.dialogs.get(replaces.dialog_id)
+    if usage is None and replaces.dialog_id in core.past or usage is not None and usage.ending:
+        raise RemoteProtocolError("the call to be replaced is over", 603)
+    if usage is None or (usage.inbound and not usage.answered):
+        raise RemoteProtocolError("there is no call to be replaced", 481)
+    if replaces.early_only and usage.answered:
+        raise RemoteProtocolError("the call to be replaced is answered already", 486)
+    return usage

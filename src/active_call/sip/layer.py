@@ -5,19 +5,26 @@ from collections import deque
 from collections.abc import Callable
 
 from active_call.core.tokens import Tokens
+from active_call.sip.delivery import Delivery, FindHops, OnResponse
+from active_call.sip.hop import Hop, LocalAddress, Target, is_address
 from active_call.sip.message import Headers, Request, Response
 from active_call.sip.timers import Timers
 from active_call.sip.transaction import ClientTransaction, ServerTransaction, State, Transaction
 from active_call.sip.uri import bracketed
-from active_call.sip.via import MAGIC_COOKIE
+from active_call.sip.via import MAGIC_COOKIE, Via
 
 log = logging.getLogger(__name__)
 
 MAX_SERVER_TRANSACTIONS = 50_000
 """Further requests are dropped: their senders repeat them when there is room again."""
 
-LocalAddress = Callable[[str], tuple[str, int]]
-"""The (host, port) at which a peer, named by host, reaches us."""
+
+_MAX_REFUSALS = 1000
+_MAX_ALIASES = 4096
+_REFUSAL_SECONDS = 600.0
+
+Learn = Callable[[Hop, Via], None]
+"""Takes the topmost Via of a response from a peer: where our request came from as the peer saw it."""
 
 ServerKey = tuple[str, ...]
 
@@ -25,40 +32,73 @@ ServerKey = tuple[str, ...]
 class TransactionLayer:
     """All transactions that are alive, and what waits to be sent."""
 
-    def __init__(self, local: LocalAddress, tokens: Tokens, user_agent: str) -> None:
+    def __init__(
+        self, local: LocalAddress, tokens: Tokens, user_agent: str, learn: Learn = lambda *_: None
+    ) -> None:
         self.local = local
+        self._learn = learn
         self.tokens = tokens
         self.user_agent = user_agent
         self.timers = Timers()
-        self.outbox: deque[tuple[bytes, tuple[str, int]]] = deque()
+        self.outbox: deque[tuple[bytes, Hop]] = deque()
+        self.lookups: deque[Target] = deque()
+        self.tcp = False
+        """Whether large requests may go over TCP."""
+        self._searches: dict[Target, list[FindHops]] = {}
+        self._no_tcp: dict[Hop, float] = {}
+        self._aliases: dict[Hop, Hop] = {}
         self._clients: dict[tuple[str, str], ClientTransaction] = {}
         self._servers: dict[ServerKey, ServerTransaction] = {}
         self._unmerged: dict[tuple[str, str, int, str], ServerTransaction] = {}
 
     # --- sending --------------------------------------------------------------------------------------
 
-    def send(self, data: bytes, destination: tuple[str, int]) -> None:
+    def send(self, data: bytes, destination: Hop) -> None:
         """Queue a datagram."""
         self.outbox.append((data, destination))
 
     def request(
         self,
         request: Request,
-        destination: tuple[str, int],
-        on_response: Callable[[Response, float], None],
+        destination: Hop | Target,
+        on_response: OnResponse,
         now: float,
-    ) -> ClientTransaction:
-        """Send `request` in a transaction of its own; it gets its Via here."""
-        transaction = ClientTransaction(
-            self.with_via(request, destination), destination, on_response, self, now
-        )
-        self._clients[transaction.branch, request.method] = transaction
-        return transaction
+        *,
+        contact: Callable[[Hop], str] | None = None,
+    ) -> Delivery:
+        """Send `request`; it gets its Via here, and its Contact from `contact` if that is given.
 
-    def cancel(
-        self, invite: ClientTransaction, on_response: Callable[[Response, float], None], now: float
-    ) -> ClientTransaction:
-        """Send CANCEL for an INVITE: same Via, To, From, Call-ID, number and route (RFC 3261 §9.1)."""
+        It is tried at each address that `destination` leads to, until one answers.
+        """
+        delivery = Delivery(request, destination, on_response, self, contact)
+        delivery.start(now)
+        return delivery
+
+    def acknowledge(self, request: Request, destination: Hop | Target, now: float) -> Callable[[], None]:
+        """Send the ACK of a 2xx; what is returned sends it again."""
+        ways: deque[tuple[bytes, Hop]] = deque()
+
+        def send() -> None:
+            if ways:
+                self.send(*ways[0])
+                if ways[0][1].reliable:
+                    ways.rotate(-1)  # if it has to be sent again, that connection is dead
+
+        def found(hops: list[Hop], reason: str, _: float) -> None:
+            if not hops:
+                log.warning("- %s: the ACK can't be sent: %s", request.call_id, reason)
+            ways.extend((bytes(self.with_via(request, hop)), hop) for hop in hops)
+            send()
+
+        self.find(destination, found, now)
+        return send
+
+    def cancel(self, invite: Delivery, on_response: OnResponse, now: float) -> None:
+        """Send CANCEL for an INVITE to where that was sent (RFC 3261 §9.1)."""
+        invite.cancel(on_response, now)
+
+    def cancel_transaction(self, invite: ClientTransaction, on_response: OnResponse, now: float) -> None:
+        """The CANCEL: same Via, To, From, Call-ID, number and route."""
         fields = [
             (name, value)
             for name, value in invite.request.headers.fields
@@ -68,14 +108,61 @@ class TransactionLayer:
         request = Request("CANCEL", invite.request.uri, Headers(fields))
         transaction = ClientTransaction(request, invite.destination, on_response, self, now)
         self._clients[transaction.branch, "CANCEL"] = transaction
+
+    def transact(self, request: Request, hop: Hop, on_response: OnResponse, now: float) -> ClientTransaction:
+        """Start a transaction for `request` under a new branch."""
+        transaction = ClientTransaction(self.with_via(request, hop), hop, on_response, self, now)
+        self._clients[transaction.branch, request.method] = transaction
         return transaction
 
-    def with_via(self, request: Request, destination: tuple[str, int]) -> Request:
+    def with_via(self, request: Request, destination: Hop) -> Request:
         """`request` with our Via in front, under a new branch."""
-        host, port = self.local(destination[0])
-        via = f"SIP/2.0/UDP {bracketed(host)}:{port};branch={MAGIC_COOKIE}{self.tokens(16)};rport"
+        host, port = self.local(destination)
+        branch = MAGIC_COOKIE + self.tokens(16)
+        rport = "" if destination.reliable else ";rport"  # RFC 3581 is about UDP
+        via = f"SIP/2.0/{destination.transport.upper()} {bracketed(host)}:{port};branch={branch}{rport}"
         headers = Headers((("Via", via), *request.headers.fields))
         return Request(request.method, request.uri, headers, request.body)
+
+    # --- addresses ------------------------------------------------------------------------------------
+
+    def find(self, destination: Hop | Target, found: FindHops, now: float) -> None:
+        """Call `found` with the hops to try: at once if there is nothing to look up."""
+        if isinstance(destination, Hop):
+            if is_address(destination.host):
+                found(self._with_connection(destination), "", now)
+                return
+            destination = Target(destination.host, destination.port, destination.transport)
+        if is_address(destination.host):
+            hops = self._with_connection(destination.hop)
+            if destination.connection is not None:
+                hops = list(dict.fromkeys((destination.connection, *hops)))
+            found(hops, "", now)
+        elif destination in self._searches:
+            self._searches[destination].append(found)
+        else:
+            self._searches[destination] = [found]
+            self.lookups.append(destination)
+
+    def _with_connection(self, hop: Hop) -> list[Hop]:
+        """Who has a connection to us and listens at `hop` is better reached over that (RFC 5923)."""
+        alias = self._aliases.get(hop)
+        return [hop] if alias is None else [alias, hop]
+
+    def looked_up(self, target: Target, hops: list[Hop], reason: str, now: float) -> None:
+        """One of `lookups` has succeeded, or failed for a `reason`."""
+        for found in self._searches.pop(target, ()):
+            found(hops, reason, now)
+
+    def refuses_tcp(self, hop: Hop, now: float) -> bool:
+        """Whether large requests had better go over UDP, because TCP failed there not long ago."""
+        return self._no_tcp.get(hop.peer, 0.0) > now
+
+    def remember_refusal(self, hop: Hop, now: float) -> None:
+        """TCP failed there."""
+        if len(self._no_tcp) >= _MAX_REFUSALS:
+            self._no_tcp.clear()
+        self._no_tcp[hop.peer] = now + _REFUSAL_SECONDS
 
     # --- receiving ------------------------------------------------------------------------------------
 
@@ -85,6 +172,8 @@ class TransactionLayer:
         if transaction is None:
             log.debug("- dropped a response to no request of ours: %r", response)
             return
+        if response.source is not None:
+            self._learn(response.source, response.via)
         transaction.receive(response, now)
 
     def find_server(self, request: Request) -> ServerTransaction | None:
@@ -105,9 +194,15 @@ class TransactionLayer:
         """Whether no further server transaction may be opened."""
         return len(self._servers) >= MAX_SERVER_TRANSACTIONS
 
-    def open_server(self, request: Request, source: tuple[str, int]) -> ServerTransaction:
+    def open_server(self, request: Request, source: Hop) -> ServerTransaction:
         """A transaction for a request that is new."""
-        transaction = ServerTransaction(request, request.via.response_address(source), self)
+        via = request.via
+        if source.reliable and via.host.strip("[]") == source.host:
+            if len(self._aliases) >= _MAX_ALIASES:
+                self._aliases.clear()
+            self._aliases[via.sent_by(source)] = source
+        fallback = via.sent_by(source) if source.reliable else None
+        transaction = ServerTransaction(request, via.response_address(source), self, fallback=fallback)
         self._servers[_server_key(request, request.method)] = transaction
         self._unmerged.setdefault(_identity(request), transaction)
         return transaction
@@ -124,18 +219,32 @@ class TransactionLayer:
             if self._unmerged.get(_identity(request)) is transaction:
                 del self._unmerged[_identity(request)]
 
-    def transport_failed(self, destination: tuple[str, int], now: float) -> None:
-        """Nothing can be sent to `destination`: end what is being sent there."""
+    def transport_failed(self, hop: Hop, reason: str, now: float) -> None:
+        """Nothing can be sent to `hop`: end what is being sent there."""
         waiting: list[Transaction] = [*self._clients.values(), *self._servers.values()]
         for transaction in waiting:
-            if transaction.destination == destination:
-                transaction.transport_failed(now)
+            if transaction.destination == hop:
+                transaction.transport_failed(reason, now)
+
+    def connection_closed(self, hop: Hop, reason: str, now: float) -> None:
+        """The connection to `hop` has gone: requests that nobody answered yet won't be."""
+        for listening in [one for one, connected in self._aliases.items() if connected == hop]:
+            del self._aliases[listening]
+        for transaction in list(self._clients.values()):
+            if transaction.destination == hop and transaction.silent:
+                transaction.transport_failed(reason, now)
+
+    def unreachable(self, hop: Hop, reason: str, now: float) -> None:
+        """Nobody is at `hop`, as ICMP says: requests that nobody answered yet won't be."""
+        for transaction in list(self._clients.values()):
+            if transaction.destination.peer == hop and transaction.silent:
+                transaction.transport_failed(reason, now)
 
     @property
     def busy(self) -> bool:
         """Whether a request of ours still waits for its final response."""
         waiting = (State.CALLING, State.TRYING, State.PROCEEDING)
-        return any(transaction.state in waiting for transaction in self._clients.values())
+        return bool(self._searches) or any(one.state in waiting for one in self._clients.values())
 
     def __len__(self) -> int:
         return len(self._clients) + len(self._servers)

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from active_call.core.errors import RemoteProtocolError
 from active_call.sip.address import Address
 from active_call.sip.grammar import is_token, one_line, split_list
+from active_call.sip.hop import Hop
 from active_call.sip.uri import SipUri
 from active_call.sip.via import Via
 
@@ -55,17 +56,20 @@ REASONS = {
     180: "Ringing",
     183: "Session Progress",
     200: "OK",
+    202: "Accepted",
     405: "Method Not Allowed",
     406: "Not Acceptable",
     413: "Request Entity Too Large",
     416: "Unsupported URI Scheme",
     420: "Bad Extension",
+    422: "Session Interval Too Small",
     480: "Temporarily Unavailable",
     481: "Call/Transaction Does Not Exist",
     482: "Loop Detected",
     486: "Busy Here",
     487: "Request Terminated",
     488: "Not Acceptable Here",
+    489: "Bad Event",
     491: "Request Pending",
     500: "Server Internal Error",
     503: "Service Unavailable",
@@ -221,7 +225,7 @@ class Request(Message):
         self.method = method
         self.uri = uri
 
-    def stamp(self, source: tuple[str, int], *, lenient: bool = False) -> None:
+    def stamp(self, source: Hop, *, lenient: bool = False) -> None:
         """Note in the topmost Via where the request came from. Raises RemoteProtocolError if Via is useless."""
         first, *others = _top(self.headers.all("via"), lenient=lenient)
         via = Via.parse(first, lenient=lenient)
@@ -242,7 +246,7 @@ class Response(Message):
         super().__init__(headers, body)
         self.status = status
         self.reason = reason
-        self.source: tuple[str, int] | None = None
+        self.source: Hop | None = None
         """Where it came from."""
 
     @property

@@ -1,26 +1,52 @@
-"""A call that we make (RFC 3261 §13.2)."""
+"""A call that we make (RFC 3261 §13.2): one INVITE after the other until one is answered.
 
+Each failure that can be mended leads to another INVITE: credentials (401, 407), a longer session (422), another
+target (3xx). Each fork of an INVITE has an early dialog of its own; the first that answers gets the call.
+"""
+
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from active_call.core.errors import LocalProtocolError, RemoteProtocolError
-from active_call.sip.address import Address
+from active_call.sip.addressing import (
+    ANONYMOUS,
+    caller_address,
+    contact_value,
+    hides_caller,
+    next_hop_target,
+    target_uri,
+    to_uri,
+)
 from active_call.sip.auth import Credentials
 from active_call.sip.body import SDP, sdp_of
+from active_call.sip.capabilities import ALLOW, SUPPORTED, requires
+from active_call.sip.core import Core
+from active_call.sip.custom_headers import checked_headers, usable_headers
+from active_call.sip.delivery import Delivery
 from active_call.sip.dialog import MAX_FORWARDS, Dialog, check_routes
 from active_call.sip.events import Answered, Rejected, Ringing
 from active_call.sip.grammar import printable
-from active_call.sip.layer import log
-from active_call.sip.message import Headers, Request, Response
+from active_call.sip.hop import Hop, Target
+from active_call.sip.message import MAX_CSEQ, Headers, Request, Response
+from active_call.sip.offers import Offers, Open, Step
+from active_call.sip.own_request import OwnRequest
+from active_call.sip.redirect import Targets
 from active_call.sip.timers import GIVE_UP
-from active_call.sip.transaction import ClientTransaction
 from active_call.sip.uri import SipUri
-from active_call.sip.usage import ALLOW, SUPPORTED, Core, Usage, UsageState, checked_headers, usable_headers
+from active_call.sip.usage import Usage, UsageState, with_reason
+
+log = logging.getLogger(__name__)
 
 NO_ANSWER = 180.0
 """Timer C's value: a callee that has not said anything for so long is given up on."""
+MAX_FORKS = 16
+"""How many early dialogs one INVITE may have; those of further forks are ignored."""
+MAX_INVITES = 16
+"""How many INVITEs one call may take, whatever asks for them."""
 
 _UNANSWERED = (UsageState.CALLING, UsageState.EARLY)
+_REDIRECTIONS = (300, 301, 302, 305)
 _CALL_ID = re.compile(r"[!-~\x80-\U0010ffff]+")
 
 
@@ -40,48 +66,87 @@ class OutboundUsage(Usage):
         now: float,
         headers: Iterable[tuple[str, str]] = (),
         credentials: Credentials | None = None,
+        contact: str | None = None,
+        next_hop: str | None = None,
+        ring_timeout: float | None = None,
     ) -> None:
-        """Send INVITE. Raises LocalProtocolError if what is given can't be used."""
+        """Send INVITE. Raises LocalProtocolError if what is given can't be used.
+
+        `contact` replaces ours; `next_hop` (URI or host:port) is where the request is sent to instead of
+        `target`; after `ring_timeout` seconds without an answer the call is given up.
+        """
         if _CALL_ID.fullmatch(call_id) is None:
             raise LocalProtocolError(f"Call-ID: {call_id!r} has spaces or control characters")
-        uri = _target(target)
-        super().__init__(core, call_id, uri.address)
-        own = _caller(caller, self._layer.local(self.peer[0])[0])
-        self._credentials = credentials
-        self._own_contact(SipUri.parse(own.uri).user or "")
-        self._invite_body = sdp
-        self._invite_headers: tuple[tuple[str, str], ...] = (
+        self._uri = target_uri(target)
+        self._destination: Hop | Target = next_hop_target(next_hop) if next_hop else self._uri.target
+        first = self._destination.hop if isinstance(self._destination, Target) else self._destination
+        super().__init__(core, call_id, first, credentials)
+        headers = tuple(headers)
+        own = caller_address(caller, self.layer.local(self.peer)[0])
+        if hides_caller(headers):
+            own = ANONYMOUS
+        self._user = SipUri.parse(own.uri).user or ""
+        self._given_contact = contact_value(contact) if contact else None
+        self.local_sdp = sdp
+        self._fields: tuple[tuple[str, str], ...] = (
             MAX_FORWARDS,
-            ("From", f"{own};tag={self._layer.tokens(10)}"),
-            ("To", f"<{_without_transport(uri)}>"),
+            ("From", f"{own};tag={self.layer.tokens(10)}"),
+            ("To", f"<{to_uri(self._uri)}>"),
             ("Call-ID", call_id),
-            ("Contact", self._contact),
             ALLOW,
             SUPPORTED,
-            ("User-Agent", self._layer.user_agent),
+            ("User-Agent", self.layer.user_agent),
             *checked_headers((name, value) for name, value in headers if name.lower() != "max-forwards"),
             *((("Content-Type", SDP),) if sdp else ()),
         )
-        self._uri = uri
+        self._targets = Targets(self._uri)
         self._cseq = 0
-        self._authorizations: tuple[tuple[str, str], ...] = ()
-        self._acks: dict[str, tuple[bytes, tuple[str, int]]] = {}
+        self._tried: set[str] = set()
+        self._acks: dict[str, Callable[[], None]] = {}
+        self._numbers: dict[str, int] = {}
         self._provisional_seen = False
         self._canceled = False
         self._invite = self._send_invite(now)
         self.request = self._invite.request
+        if ring_timeout is not None:
+            self.alarms.set("ring timeout", now + ring_timeout, lambda at: self._ring_timeout(ring_timeout, at))
 
     # --- our INVITE -----------------------------------------------------------------------------------
 
-    def _send_invite(self, now: float) -> ClientTransaction:
+    def _send_invite(self, now: float) -> Delivery:
         self._cseq += 1
-        fields = [*self._invite_headers, ("CSeq", f"{self._cseq} INVITE"), *self._authorizations]
-        request = Request("INVITE", str(self._uri), Headers(fields), self._invite_body)
-        return self._layer.request(request, self.peer, self._on_response, now)
+        self._provisional_seen = False
+        self.contact = self._contact_towards(self.peer)
+        fields = [
+            *self._fields,
+            ("Contact", self.contact),
+            *self.session.asks(),
+            ("CSeq", f"{self._cseq} INVITE"),
+            *self.auth.headers("INVITE", str(self._uri)),
+        ]
+        request = Request("INVITE", str(self._uri), Headers(fields), self.local_sdp)
+        return self.layer.request(
+            request, self._destination, self._on_response, now, contact=self._contact_towards
+        )
+
+    def _contact_towards(self, hop: Hop) -> str:
+        self.peer = hop
+        sips = self._uri.scheme == "sips"
+        self.contact = self._given_contact or self._own_contact(self._user, hop, sips=sips)
+        return self.contact
+
+    def _invite_again(self, now: float) -> None:
+        """The last INVITE has failed for a reason that can be mended."""
+        for dialog in self._dialogs.values():
+            self.core.forget(dialog)
+        self._dialogs.clear()
+        self._numbers.clear()
+        self.dialog = None
+        self._invite = self._send_invite(now)
 
     def _on_response(self, response: Response, now: float) -> None:
         if response.cseq[0] != self._cseq:
-            return  # to an INVITE before we authorised ourselves
+            return  # to an earlier INVITE
         if response.status < 200:
             self._on_provisional(response, now)
         elif response.status < 300:
@@ -96,86 +161,161 @@ class OutboundUsage(Usage):
             return
         if self.state not in _UNANSWERED:
             return
-        self._arm(now, **{"no answer": NO_ANSWER})
+        self.alarms.set("no answer", now + NO_ANSWER, self._no_answer)
         if response.status == 100:
             return
-        if response.to.tag:
-            try:
-                self._open_dialog(response)
-            except RemoteProtocolError as error:
-                log.debug("- %s: no early dialog: %s", self.call_id, error)
+        dialog = self._early_dialog(response)
         sdp = self._sdp_of(response)
+        if requires(response, "100rel") and not self._acknowledge_provisional(response, dialog, sdp, now):
+            return
         if sdp is not None:
             self.remote_sdp = sdp
+            if dialog is not None:
+                dialog.remote_sdp = sdp
+        self.session.note(response)
         self._set_state(UsageState.EARLY)
-        self._emit(Ringing(response.status, printable(response.reason), sdp))
+        self.emit(Ringing(response.status, printable(response.reason), sdp))
+
+    def _acknowledge_provisional(
+        self, response: Response, dialog: Dialog | None, sdp: bytes | None, now: float
+    ) -> bool:
+        """PRACK a reliable response; False if it is a repetition, or not the next one (RFC 3262 §4)."""
+        text = (response.headers.get("rseq") or "").strip()
+        if dialog is None or not (text.isascii() and text.isdigit() and len(text) <= 10):
+            log.debug("- %s: a reliable response without RSeq or dialog", self.call_id)
+            return False
+        tag, number = dialog.remote_tag, int(text)
+        if number >= MAX_CSEQ or number != self._numbers.get(tag, number - 1) + 1:
+            return False
+        self._numbers[tag] = number
+        if sdp is not None:
+            dialog.offers.take(Step.ANSWER_RECEIVED)
+        headers = (("RAck", f"{number} {self._cseq} INVITE"),)
+        OwnRequest(self, dialog, "PRACK", now, headers=headers, on_final=self._on_prack_answered)
+        return True
+
+    def _on_prack_answered(self, response: Response, _: float) -> None:
+        if response.status >= 300:
+            log.info("- %s: PRACK was refused: %d %s", self.call_id, response.status, response.reason)
 
     def _on_success(self, response: Response, now: float) -> None:
         tag = response.to.tag
         if tag in self._acks:
-            self._layer.send(*self._acks[tag])  # our ACK was lost
+            self._acks[tag]()  # our ACK was lost
             return
         try:
             dialog = self._open_dialog(response)
             dialog.destination()
         except RemoteProtocolError as error:
-            if self.state is not UsageState.ENDED:
-                self._reject(502, f"useless 2xx: {error}", now)
+            if self.state in _UNANSWERED:
+                self._reject(502, f"the callee's 200 can't be used: {error}", now, ours=True)
             return
-        self._acknowledge(dialog)
+        self._acks[tag] = self.acknowledge(dialog, self._invite.request, now)
         if self.state in _UNANSWERED:
-            self._disarm("no answer")
-            self.dialog = dialog
-            self.remote_sdp = self._sdp_of(response) or self.remote_sdp
-            self._set_state(UsageState.CONFIRMED)
-            self._emit(Answered(self.remote_sdp))
+            self._on_answer(response, dialog, now)
         elif self.state is UsageState.ENDING and not self._bye_sent:
             # It was answered before our CANCEL arrived.
-            self._disarm("give up")
+            self.alarms.clear("give up")
             self.dialog = dialog
             self._send_bye(now)
         else:
             # Another fork answered too: it gets its ACK and a BYE at once (§13.2.2.4).
-            fork = dialog.request("BYE", (("User-Agent", self._layer.user_agent),))
-            self._layer.request(fork, dialog.destination(), lambda *_: None, now)
-            self._core.dialogs.pop(dialog.id, None)
+            OwnRequest(self, dialog, "BYE", now, on_final=lambda *_: None)
+            self.core.forget(dialog)
+
+    def _on_answer(self, response: Response, dialog: Dialog, now: float) -> None:
+        self.alarms.clear("no answer", "ring timeout")
+        self.auth.accepted(response)
+        self.dialog = dialog
+        self.remote_sdp = self._sdp_of(response) or dialog.remote_sdp or self.remote_sdp
+        dialog.offers.take(Step.ANSWER_RECEIVED)
+        self._set_state(UsageState.CONFIRMED)
+        self.session.note(response)
+        self.session.agreed(response, now)
+        self.emit(Answered(self.remote_sdp))
+        self.local_offer.proceed(now)
 
     def _on_failure(self, response: Response, now: float) -> None:
         if self.state not in _UNANSWERED:
             if self.state is UsageState.ENDING and not self._bye_sent:
                 self._finish(*self._why, now)
             return
-        authorization = self._authorize(response, "INVITE", str(self._uri))
-        if authorization is not None:
-            self._authorizations += (authorization,)
-            self._provisional_seen = False
-            self._invite = self._send_invite(now)
-            return
-        self._reject(response.status, printable(response.reason), now, _plain_headers(response))
+        reason, ours = printable(response.reason), response.source is None
+        if ours and response.status == 408:
+            reason += ": is it the right address, does a firewall drop it?"
+        if self._cseq < MAX_INVITES:
+            if response.status in (401, 407):
+                fault = self.auth.refused(response, self._tried)
+                if fault is None:
+                    self._mend(now)
+                    return
+                reason, ours = printable(fault), True
+                if self.auth.credentials is None:
+                    reason += "; set sip.username and sip.password, or register there"
+            elif response.status == 422 and self.session.too_brief(response):
+                self._mend(now)
+                return
+            if response.status in _REDIRECTIONS:
+                self._targets.redirected(response)
+            uri = self._targets.next() if response.status < 600 else None
+            if uri is not None:
+                self._redirect(uri, now)
+                return
+            if response.status in _REDIRECTIONS:
+                reason, ours = f"redirected by {response.status}, but {self._targets.why_not}", True
+        self._reject(response.status, reason, now, _plain_headers(response), ours=ours)
 
-    def _reject(self, status: int, reason: str, now: float, headers: dict[str, str] | None = None) -> None:
-        self._emit(Rejected(status, reason, headers or {}))
-        self._finish("timeout" if status == 408 else "peer", f"{status} {reason}".rstrip(), now)
+    def _mend(self, now: float) -> None:
+        self._destination = self._invite.destination  # the one who asks, if the callee has several addresses
+        self._invite_again(now)
+
+    def _redirect(self, uri: SipUri, now: float) -> None:
+        log.info("- %s: redirected to %s", self.call_id, uri)
+        self._uri, self._destination = uri, uri.target
+        self.peer = uri.target.hop
+        self._tried.clear()
+        self._invite_again(now)
+
+    def _reject(
+        self,
+        status: int,
+        reason: str,
+        now: float,
+        headers: dict[str, str] | None = None,
+        *,
+        ours: bool = False,
+    ) -> None:
+        self.emit(Rejected(status, reason, headers or {}, ours))
+        words = reason if reason.startswith(f"{status} ") else f"{status} {reason}".rstrip()
+        self._finish("timeout" if status == 408 else "peer", words, now)
 
     # --- dialogs --------------------------------------------------------------------------------------
 
+    def _early_dialog(self, response: Response) -> Dialog | None:
+        if not response.to.tag:
+            return None
+        try:
+            return self._open_dialog(response)
+        except RemoteProtocolError as error:
+            log.debug("- %s: no early dialog: %s", self.call_id, error)
+            return None
+
     def _open_dialog(self, response: Response) -> Dialog:
+        """The dialog of a fork, new or known; a 2xx settles its route anew (§13.2.2.4)."""
         check_routes(response)
         known = self._dialogs.get(response.to.tag)
+        if known is None and len(self._dialogs) >= MAX_FORKS:
+            raise RemoteProtocolError("too many forks")
         dialog = Dialog.of_response(self._invite.request, response, response.source or self.peer)
         if known is not None:
-            dialog.remote_cseq = known.remote_cseq
+            dialog.local_cseq, dialog.remote_cseq = known.local_cseq, known.remote_cseq
+            dialog.offers, dialog.remote_sdp = known.offers, known.remote_sdp
+        else:
+            dialog.offers = Offers(Open.OURS if self.local_sdp else Open.NOBODY)
         self._add_dialog(dialog)
         if self.dialog is None or self.state in _UNANSWERED:
             self.dialog = dialog
         return dialog
-
-    def _acknowledge(self, dialog: Dialog) -> None:
-        headers = (*self._authorizations, ("User-Agent", self._layer.user_agent))
-        destination = dialog.destination()
-        ack = bytes(self._layer.with_via(dialog.ack(self._cseq, headers), destination))
-        self._acks[dialog.remote_tag] = (ack, destination)
-        self._layer.send(ack, destination)
 
     def _sdp_of(self, response: Response) -> bytes | None:
         try:
@@ -196,64 +336,42 @@ class OutboundUsage(Usage):
 
     def _give_up(self, now: float) -> None:
         self._set_state(UsageState.ENDING)
-        self._disarm("no answer")
+        self.alarms.clear("no answer", "ring timeout")
         if self._provisional_seen:
             self._cancel(now)
-        # Otherwise CANCEL must wait for the first provisional response (§9.1).
+        else:
+            self._invite.settle(now)  # CANCEL must wait for the first provisional response (§9.1)
 
     def _cancel(self, now: float) -> None:
         if not self._canceled:
             self._canceled = True
-            self._layer.cancel(self._invite, lambda *_: None, now)
-            self._arm(now, **{"give up": GIVE_UP})
+            self.layer.cancel(self._invite, lambda *_: None, now)
+            self.alarms.set("give up", now + GIVE_UP, self._no_end)
 
-    def _on_alarm(self, name: str, now: float) -> None:
-        if name == "no answer":
-            reason = "Request Timeout"
-            self._emit(Rejected(408, reason, {}))
-            self._why = ("timeout", f"408 {reason}")
+    def _no_end(self, now: float) -> None:
+        """Nothing came of our CANCEL."""
+        self._invite.abandon()
+        self._finish(*self._why, now)
+
+    def _ring_timeout(self, seconds: float, now: float) -> None:
+        rang = "it rang, but nobody picked up" if self.state is UsageState.EARLY else "no answer"
+        self._expire(f"{rang} within {seconds:g} s (ring timeout)", now)
+
+    def _no_answer(self, now: float) -> None:
+        self._expire(f"the callee never answered, and was last heard of {NO_ANSWER:.0f} s ago", now)
+
+    def _expire(self, reason: str, now: float) -> None:
+        self.emit(Rejected(408, reason, {}, ours=True))
+        self._why = ("timeout", f"408 {reason}")
+        self._give_up(now)
+
+    def _peer_left(self, request: Request, now: float) -> None:
+        # A callee must not send BYE before its answer (§15); its INVITE is still to be ended.
+        if self.state in _UNANSWERED:
+            self._why = ("peer", with_reason("BYE", request))
             self._give_up(now)
-        elif name == "give up" and self._unacknowledged is None:
-            self._invite.abandon()
-            self._finish(*self._why, now)
         else:
-            super()._on_alarm(name, now)
-
-
-def _target(text: str) -> SipUri:
-    text = text.strip()
-    if text.startswith("<") or '"' in text:
-        try:
-            text = Address.parse(text).uri
-        except RemoteProtocolError as error:
-            raise LocalProtocolError(f"callee: {error}") from None
-    try:
-        uri = SipUri.parse(text if text.lower().startswith(("sip:", "sips:")) else f"sip:{text}")
-    except RemoteProtocolError as error:
-        raise LocalProtocolError(f"callee: {error}") from None
-    if uri.headers:
-        raise LocalProtocolError(f'callee "{text}": header fields in a URI are not supported')
-    transport = (uri.params.get("transport") or "udp").lower()
-    if uri.scheme != "sip" or transport != "udp":
-        raise LocalProtocolError(f'callee "{text}": only SIP over UDP is supported')
-    return uri
-
-
-def _without_transport(uri: SipUri) -> SipUri:
-    """The To URI: whom, not how (§8.1.1.2 with §19.1.1's table: no transport there)."""
-    params = {name: value for name, value in uri.params.items() if name not in ("transport", "maddr", "lr")}
-    return SipUri(uri.host, uri.user, uri.port, params)
-
-
-def _caller(text: str, host: str) -> Address:
-    try:
-        if "<" not in text and not text.lower().startswith(("sip:", "sips:")):
-            text = f"sip:{text}" if "@" in text else f"sip:{text}@{host}"
-        address = Address.parse(text)
-        SipUri.parse(address.uri)
-    except RemoteProtocolError as error:
-        raise LocalProtocolError(f"caller: {error}") from None
-    return Address(address.uri, address.name)
+            super()._peer_left(request, now)
 
 
 def _plain_headers(response: Response) -> dict[str, str]:

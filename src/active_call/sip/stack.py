@@ -10,7 +10,7 @@ Nothing that a peer sends raises an exception here.
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,10 +19,15 @@ from active_call.core.tokens import Tokens
 from active_call.sip.address import Address
 from active_call.sip.auth import Credentials
 from active_call.sip.body import accepts_sdp
+from active_call.sip.capabilities import ACCEPT, ALLOW, SUPPORTED, refusal_headers, unsupported
+from active_call.sip.core import Core
+from active_call.sip.custom_headers import explained
 from active_call.sip.dialog import check_routes
-from active_call.sip.events import SipEvent
+from active_call.sip.events import Declined, SipEvent
+from active_call.sip.grammar import printable
+from active_call.sip.hop import Hop, LocalAddress, Target
 from active_call.sip.inbound import InboundUsage
-from active_call.sip.layer import LocalAddress, TransactionLayer
+from active_call.sip.layer import Learn, TransactionLayer
 from active_call.sip.message import (
     METHODS,
     BadMessage,
@@ -34,13 +39,17 @@ from active_call.sip.message import (
     parse_message,
 )
 from active_call.sip.outbound import OutboundUsage
+from active_call.sip.registrations import Registrations
 from active_call.sip.transaction import ServerTransaction
-from active_call.sip.usage import ACCEPT, ALLOW, SUPPORTED, Core, Usage
+from active_call.sip.uri import bracketed
+from active_call.sip.usage import Usage
 
 log = logging.getLogger(__name__)
 
 _SUPPORTED_METHODS = frozenset(ALLOW[1].split(", "))
 _RETRY_AFTER = ("Retry-After", "10")
+_SHUTTING_DOWN = "Server shutting down"
+_SHUTDOWN_REASON = ("Reason", f'SIP;cause=503;text="{_SHUTTING_DOWN}"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +81,37 @@ StackEvent: TypeAlias = Incoming | Happened
 class SipStack:
     """A user agent: answers everything that is not a call by itself, and keeps the calls."""
 
-    def __init__(self, *, local: LocalAddress, tokens: Tokens, user_agent: str = "active-call") -> None:
+    def __init__(
+        self,
+        *,
+        local: LocalAddress,
+        tokens: Tokens,
+        user_agent: str = "active-call",
+        learn: Learn = lambda *_: None,
+        on_declined: Callable[[Declined], None] = lambda _: None,
+        tcp: bool = False,
+        answer_options: bool = True,
+        callid_suffix: str | None = None,
+    ) -> None:
+        """`learn` hears how peers see our address, `on_declined` of INVITEs that become no calls.
+
+        `tcp`: whether large requests may go over TCP.
+        """
         self.accepting = True
         """If False, new INVITEs and OPTIONS get 503."""
-        self._layer = TransactionLayer(local, tokens, user_agent)
+        self._answer_options = answer_options
+        self._on_declined = on_declined
+        self._callid_suffix = f"@{callid_suffix}" if callid_suffix else ""
+        self._layer = TransactionLayer(local, tokens, user_agent, learn)
+        self._layer.tcp = tcp
         self._core = Core(self._layer)
+        self.registrations = Registrations(self._layer, self._callid_suffix)
         self._incoming: list[Incoming] = []
         self._secret = tokens(16)
 
     # --- in -------------------------------------------------------------------------------------------
 
-    def receive_datagram(self, data: bytes, source: tuple[str, int], now: float) -> None:
+    def receive_datagram(self, data: bytes, source: Hop, now: float) -> None:
         """Take in one datagram."""
         if not data.strip(b"\r\n\t \x00"):
             return  # keep-alive
@@ -92,7 +121,7 @@ class SipStack:
             if error.request is not None:
                 self._refuse(error.request, source, error)
             else:
-                log.debug("< dropped from %s:%d: %s", *source, error)
+                log.debug("< dropped from %s: %s", source, error)
             return
         if isinstance(message, Response):
             message.source = source
@@ -105,9 +134,22 @@ class SipStack:
         for owner in self._layer.timers.due(now):
             owner.handle_timer(now)
 
-    def transport_failed(self, destination: tuple[str, int], now: float) -> None:
-        """A datagram to `destination` could not be sent."""
-        self._layer.transport_failed(destination, now)
+    def transport_failed(self, hop: Hop, reason: str, now: float) -> None:
+        """A message to `hop` could not be sent."""
+        self._layer.transport_failed(hop, reason, now)
+
+    def connection_closed(self, hop: Hop, reason: str, now: float) -> None:
+        """The connection to `hop` was closed or broke."""
+        self._layer.connection_closed(hop, reason, now)
+        self.registrations.connection_lost(hop, now)
+
+    def unreachable(self, hop: Hop, reason: str, now: float) -> None:
+        """ICMP says that nobody is at `hop`, over UDP."""
+        self._layer.unreachable(hop, reason, now)
+
+    def looked_up(self, target: Target, hops: list[Hop], reason: str, now: float) -> None:
+        """What became of one of `lookups_to_make`: hops, best first, or none for a `reason`."""
+        self._layer.looked_up(target, hops, reason, now)
 
     def invite(
         self,
@@ -119,26 +161,38 @@ class SipStack:
         headers: Mapping[str, str] | None = None,
         credentials: Credentials | None = None,
         call_id: str | None = None,
+        contact: str | None = None,
+        next_hop: str | None = None,
+        ring_timeout: float | None = None,
     ) -> OutboundUsage:
-        """Call `target`. Raises LocalProtocolError if it, `caller` or a header can't be used."""
+        """Call `target`; see `OutboundUsage`. Raises LocalProtocolError if something given can't be used."""
         return OutboundUsage(
             self._core,
             target,
             caller=caller,
             sdp=sdp,
-            call_id=call_id or self._layer.tokens(24),
+            call_id=call_id or self._layer.tokens(24) + self._callid_suffix,
             now=now,
             headers=(headers or {}).items(),
             credentials=credentials,
+            contact=contact,
+            next_hop=next_hop,
+            ring_timeout=ring_timeout,
         )
 
     # --- out ------------------------------------------------------------------------------------------
 
-    def datagrams_to_send(self) -> list[tuple[bytes, tuple[str, int]]]:
-        """What has to be sent now: bytes and destination, whose host may be a name."""
+    def datagrams_to_send(self) -> list[tuple[bytes, Hop]]:
+        """What has to be sent now: bytes and destination, whose host is an address."""
         datagrams = list(self._layer.outbox)
         self._layer.outbox.clear()
         return datagrams
+
+    def lookups_to_make(self) -> list[Target]:
+        """What has to be looked up now, once each; the answers go to `looked_up`."""
+        targets = list(self._layer.lookups)
+        self._layer.lookups.clear()
+        return targets
 
     def next_event(self) -> StackEvent | None:
         """The oldest event that nobody has seen."""
@@ -153,9 +207,20 @@ class SipStack:
         return self._layer.timers.next_deadline()
 
     @property
+    def hops_in_use(self) -> set[Hop]:
+        """Where calls and registrations lead: connections there must stay open."""
+        dialogs = self._core.dialogs.values()
+        return {usage.peer for usage in dialogs} | self.registrations.flows
+
+    @property
     def busy(self) -> bool:
         """Whether a request of ours still waits for its answer."""
         return self._layer.busy
+
+    @property
+    def dialogs(self) -> int:
+        """How many dialogs are alive; each fork of a call has its own."""
+        return len(self._core.dialogs)
 
     @property
     def transactions(self) -> int:
@@ -174,13 +239,15 @@ class SipStack:
 
     # --- requests -------------------------------------------------------------------------------------
 
-    def _receive_request(self, request: Request, source: tuple[str, int], now: float) -> None:
+    def _receive_request(self, request: Request, source: Hop, now: float) -> None:
         try:
             check_request(request)
             request.stamp(source)
         except RemoteProtocolError as error:
             self._refuse(request, source, error)
             return
+        if request.method == "OPTIONS" and not request.to.tag and not self._answer_options:
+            return  # not even a refusal: who scans for servers finds nothing
         known = self._layer.find_server(request)
         if known is not None:
             known.receive(request, now)
@@ -191,7 +258,7 @@ class SipStack:
         elif known is None and not self._layer.full:
             self._receive_new(request, source, now)
 
-    def _receive_new(self, request: Request, source: tuple[str, int], now: float) -> None:
+    def _receive_new(self, request: Request, source: Hop, now: float) -> None:
         merged = self._layer.is_merged(request)
         transaction = self._layer.open_server(request, source)
         try:
@@ -214,12 +281,18 @@ class SipStack:
             elif request.method == "INVITE":
                 self._invited(request, transaction, source, now)
             else:
-                self._respond(transaction, 481, now)
-        except _Refusal as refusal:
-            self._respond(transaction, refusal.status, now, reason=str(refusal), headers=refusal.headers)
+                raise _outside_a_call(request.method)
         except RemoteProtocolError as error:
-            headers = (ACCEPT,) if error.status == 415 else ()
+            if request.method == "INVITE" and not request.to.tag:
+                self._tell_declined(request, error)
+            headers = error.headers if isinstance(error, _Refusal) else ()
             self._respond(transaction, error.status, now, reason=str(error), headers=headers)
+
+    def _tell_declined(self, request: Request, error: RemoteProtocolError) -> None:
+        call_id, caller, callee = request.call_id, request.from_, request.to
+        dialog_id = f"{call_id}-{self._tag_for(request)}-{caller.tag}"
+        words = (str(error), call_id, dialog_id, caller.uri, callee.uri)
+        self._on_declined(Declined(error.status, *map(printable, words)))
 
     def _check_extensions(self, request: Request) -> None:
         """Method and Require (RFC 3261 §8.2.1, §8.2.2.3)."""
@@ -227,10 +300,10 @@ class SipStack:
             if request.headers.get("contact") != "*":
                 for value in request.headers.items("contact"):
                     Address.parse(value)
-            raise _Refusal(405 if request.method in METHODS else 501, headers=(ALLOW,))
-        required = request.headers.items("require")
-        if required:
-            raise _Refusal(420, headers=(("Unsupported", ", ".join(required)),))
+            raise _Refusal(405 if request.method in METHODS else 501)
+        unknown = unsupported(request)
+        if unknown:
+            raise _Refusal(420, headers=(("Unsupported", ", ".join(unknown)),))
 
     def _cancel(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         invite = self._layer.find_canceled(request)
@@ -239,11 +312,9 @@ class SipStack:
             return
         self._respond(transaction, 200, now)
         if invite.on_cancel is not None and not invite.answered:
-            invite.on_cancel(now)
+            invite.on_cancel(request, now)
 
-    def _invited(
-        self, request: Request, transaction: ServerTransaction, source: tuple[str, int], now: float
-    ) -> None:
+    def _invited(self, request: Request, transaction: ServerTransaction, source: Hop, now: float) -> None:
         self._check_accepting()
         check_routes(request)
         if not accepts_sdp(request.headers):
@@ -254,7 +325,7 @@ class SipStack:
 
     def _check_accepting(self) -> None:
         if not self.accepting:
-            raise _Refusal(503, headers=(_RETRY_AFTER,))
+            raise _Refusal(503, _SHUTTING_DOWN, headers=(_RETRY_AFTER, _SHUTDOWN_REASON))
 
     def _usage_of(self, request: Request) -> Usage | None:
         return self._core.dialogs.get((request.call_id, request.to.tag, request.from_.tag))
@@ -271,13 +342,15 @@ class SipStack:
         headers: Iterable[tuple[str, str]] = (),
     ) -> None:
         request = transaction.request
-        fields = (*headers, ("Server", self._layer.user_agent))
+        host = bracketed(self._layer.local(transaction.destination)[0])
+        fields = explained(status, reason, host, (*headers, *refusal_headers(status)))
+        fields += (("Server", self._layer.user_agent),)
         response = make_response(request, status, reason, tag=self._tag_for(request), headers=fields)
         transaction.respond(response, now)
 
-    def _refuse(self, request: Request, source: tuple[str, int], error: RemoteProtocolError) -> None:
+    def _refuse(self, request: Request, source: Hop, error: RemoteProtocolError) -> None:
         """Answer a message that is too broken for a transaction, or drop it if that is impossible."""
-        log.debug("< refused %r from %s:%d: %s", request, *source, error)
+        log.debug("< refused %r from %s: %s", request, source, error)
         if request.method == "ACK":
             return
         try:
@@ -295,3 +368,10 @@ class SipStack:
         """The same tag for each repetition, without remembering it (RFC 3261 §8.2.7)."""
         text = f"{self._secret} {request.call_id} {request.via}"
         return hashlib.blake2s(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+def _outside_a_call(method: str) -> _Refusal:
+    """What a request gets that only makes sense within a dialog."""
+    if method == "REFER":
+        return _Refusal(403, "REFER is only taken within a call")
+    return _Refusal(405 if method == "MESSAGE" else 481)

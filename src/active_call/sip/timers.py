@@ -24,18 +24,34 @@ class Timed(Protocol):
         ...
 
 
+_ROOM = 1024
+"""Entries below which outdated ones are not worth clearing out."""
+
+
 class Timers:
-    """A queue of deadlines. Changing one is cheap: outdated entries are skipped when they come up."""
+    """A queue of deadlines. Changing one is cheap: outdated entries are skipped when they come up.
+
+    Those that won't come up for long, such as the session timers of calls that are over, are cleared out
+    whenever the queue has doubled.
+    """
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timed]] = []
         self._count = 0
+        self._limit = _ROOM
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def schedule(self, owner: Timed) -> None:
         """Take note of `owner.deadline`; call it after each change to an earlier time."""
         if owner.deadline is not None:
             self._count += 1
             heapq.heappush(self._heap, (owner.deadline, self._count, owner))
+            if len(self._heap) > self._limit:
+                self._heap = [entry for entry in self._heap if entry[2].deadline == entry[0]]
+                heapq.heapify(self._heap)
+                self._limit = max(_ROOM, 2 * len(self._heap))
 
     def next_deadline(self) -> float | None:
         """The earliest deadline of all, None if there is none."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from active_call.sip.hop import Hop
 from active_call.sip.message import Headers, Request, Response, make_response
 from active_call.sip.timers import GIVE_UP, T1, T2, T4, Timers
 
@@ -31,7 +32,7 @@ class Layer(Protocol):
 
     timers: Timers
 
-    def send(self, data: bytes, destination: tuple[str, int]) -> None:
+    def send(self, data: bytes, destination: Hop) -> None:
         """Queue a datagram."""
         ...
 
@@ -89,6 +90,7 @@ INVITE_CLIENT: Table = {  # §17.1.1.2, RFC 6026 §8.4
     (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, Action.DELIVER),
     (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, Action.DELIVER),
     (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, Action.ACKNOWLEDGE_AND_DELIVER),
+    (State.PROCEEDING, Input.EXPIRE): (State.TERMINATED, Action.NOTHING),  # only after `leave`
     (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, Action.DELIVER),
     (State.ACCEPTED, Input.EXPIRE): (State.TERMINATED, Action.NOTHING),
     (State.COMPLETED, Input.FAILURE): (State.COMPLETED, Action.ACKNOWLEDGE),
@@ -142,7 +144,7 @@ SERVER: Table = {  # §17.2.2
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The timers that run in a state, in seconds over UDP."""
+    """The timers that run in a state, in seconds. Over TCP and TLS nothing is repeated."""
 
     repeat: float | None = None
     """First interval of A, E or G; it doubles."""
@@ -150,25 +152,27 @@ class Timing:
     """What the doubling stops at."""
     expire: float | None = None
     """B, D, F, H, I, J, K, L or M."""
+    absorbs: bool = False
+    """D, I, J or K, which only wait for repetitions: none come over TCP and TLS, so there they are 0."""
 
 
 _NEVER = Timing()
 INVITE_CLIENT_TIMING: Mapping[State, Timing] = {
     State.CALLING: Timing(repeat=T1, expire=GIVE_UP),  # A, B
     State.ACCEPTED: Timing(expire=GIVE_UP),  # M
-    State.COMPLETED: Timing(expire=GIVE_UP),  # D
+    State.COMPLETED: Timing(expire=GIVE_UP, absorbs=True),  # D
 }
 CLIENT_TIMING: Mapping[State, Timing] = {
     State.TRYING: Timing(repeat=T1, longest=T2, expire=GIVE_UP),  # E, F
     State.PROCEEDING: Timing(repeat=T2, longest=T2, expire=GIVE_UP),  # E, F
-    State.COMPLETED: Timing(expire=T4),  # K
+    State.COMPLETED: Timing(expire=T4, absorbs=True),  # K
 }
 INVITE_SERVER_TIMING: Mapping[State, Timing] = {
     State.ACCEPTED: Timing(expire=GIVE_UP),  # L
     State.COMPLETED: Timing(repeat=T1, longest=T2, expire=GIVE_UP),  # G, H
-    State.CONFIRMED: Timing(expire=T4),  # I
+    State.CONFIRMED: Timing(expire=T4, absorbs=True),  # I
 }
-SERVER_TIMING: Mapping[State, Timing] = {State.COMPLETED: Timing(expire=GIVE_UP)}  # J
+SERVER_TIMING: Mapping[State, Timing] = {State.COMPLETED: Timing(expire=GIVE_UP, absorbs=True)}  # J
 
 
 def input_of(status: int) -> Input:
@@ -186,7 +190,7 @@ class Transaction:
         table: Table,
         timing: Mapping[State, Timing],
         state: State,
-        destination: tuple[str, int],
+        destination: Hop,
         layer: Layer,
     ) -> None:
         self.state = state
@@ -199,6 +203,7 @@ class Transaction:
         self._repeat_at: float | None = None
         self._expire_at: float | None = None
         self._interval = 0.0
+        self._reason = ""
 
     def _step(self, given: Input, now: float) -> Action:
         state, action = self._table.get((self.state, given), (self.state, Action.NOTHING))
@@ -210,12 +215,15 @@ class Transaction:
 
     def _enter(self, state: State, now: float) -> None:
         timing = self._timing.get(state, _NEVER)
+        if timing.absorbs and self.destination.reliable:
+            state, timing = State.TERMINATED, _NEVER
+        repeat = None if self.destination.reliable else timing.repeat
         # Timer F runs on when a provisional response comes (§17.1.2.2).
         runs_on = self.state is State.TRYING and state is State.PROCEEDING
         log.debug("- %s: %s -> %s", self, self.state, state)
         self.state = state
-        self._interval = timing.repeat or 0.0
-        self._repeat_at = now + timing.repeat if timing.repeat is not None else None
+        self._interval = repeat or 0.0
+        self._repeat_at = now + repeat if repeat is not None else None
         if timing.expire is None:
             self._expire_at = None
         elif not (runs_on and self._expire_at is not None):
@@ -248,8 +256,9 @@ class Transaction:
     def _settle(self, action: Action, now: float) -> None:
         """Carry out what an expiry or a transport error asks for."""
 
-    def transport_failed(self, now: float) -> None:
+    def transport_failed(self, reason: str, now: float) -> None:
         """What was sent can't reach the peer."""
+        self._reason = reason
         self._settle(self._step(Input.BROKEN, now), now)
 
 
@@ -262,7 +271,7 @@ class ClientTransaction(Transaction):
     def __init__(
         self,
         request: Request,
-        destination: tuple[str, int],
+        destination: Hop,
         on_response: Callable[[Response, float], None],
         layer: Layer,
         now: float,
@@ -279,6 +288,8 @@ class ClientTransaction(Transaction):
         self.branch = request.via.branch
         self._on_response = on_response
         self._ack = b""
+        self.silent = True
+        """Whether no response has come."""
         self._sent = bytes(request)
         self._enter(self.state, now)
         self._transmit()
@@ -288,6 +299,7 @@ class ClientTransaction(Transaction):
 
     def receive(self, response: Response, now: float) -> None:
         """A response with our branch and method."""
+        self.silent = False
         action = self._step(input_of(response.status), now)
         if action in (Action.ACKNOWLEDGE, Action.ACKNOWLEDGE_AND_DELIVER):
             self._acknowledge(response)
@@ -296,9 +308,11 @@ class ClientTransaction(Transaction):
 
     def _settle(self, action: Action, now: float) -> None:
         if action is Action.TIME_OUT:
-            self._on_response(make_response(self.request, 408, "Request Timeout"), now)
+            what = "no response" if self.silent else "no final response"
+            reason = f"{what} from {self.destination} in {GIVE_UP:.0f} s"
+            self._on_response(make_response(self.request, 408, reason), now)
         elif action is Action.FAIL:
-            self._on_response(make_response(self.request, 503, "Transport Error"), now)
+            self._on_response(make_response(self.request, 503, self._reason), now)
 
     def _acknowledge(self, response: Response) -> None:
         """The ACK of a failure: same branch, same route, the response's To (§17.1.1.3)."""
@@ -310,6 +324,12 @@ class ClientTransaction(Transaction):
             headers.add("CSeq", f"{self.request.cseq[0]} ACK")
             self._ack = bytes(Request("ACK", self.request.uri, headers))
         self._layer.send(self._ack, self.destination)
+
+    def leave(self, now: float) -> None:
+        """Nobody waits for the answer any more, but a failure that still comes gets its ACK."""
+        if self.state is State.PROCEEDING and self._expire_at is None:
+            self._expire_at = now + GIVE_UP
+            self._arm()
 
     def abandon(self) -> None:
         """Forget the request without telling anybody."""
@@ -324,7 +344,10 @@ _ACK_FIELDS = ("Via", "Max-Forwards", "From", "Call-ID", "Route", "User-Agent")
 class ServerTransaction(Transaction):
     """A request of the peer's, which the user answers with `respond`."""
 
-    def __init__(self, request: Request, destination: tuple[str, int], layer: Layer) -> None:
+    def __init__(
+        self, request: Request, destination: Hop, layer: Layer, *, fallback: Hop | None = None
+    ) -> None:
+        """Responses go to `destination`; if that fails to `fallback`, where the peer listens (§18.2.2)."""
         invite = request.method == "INVITE"
         super().__init__(
             INVITE_SERVER if invite else SERVER,
@@ -334,7 +357,8 @@ class ServerTransaction(Transaction):
             layer,
         )
         self.request = request
-        self.on_cancel: Callable[[float], None] | None = None
+        self._fallback = fallback
+        self.on_cancel: Callable[[Request, float], None] | None = None
         """Who wants to know that the peer takes the request back."""
 
     def __str__(self) -> str:
@@ -356,6 +380,14 @@ class ServerTransaction(Transaction):
         """Send the 2xx of an INVITE again: the dialog does this until the ACK comes (§13.3.1.4)."""
         if self.state in (State.ACCEPTED, State.TERMINATED):
             self._transmit()
+
+    def transport_failed(self, reason: str, now: float) -> None:
+        """The connection that the request came over is closed."""
+        if self._fallback is None:
+            super().transport_failed(reason, now)
+            return
+        self.destination, self._fallback = self._fallback, None
+        self._transmit()
 
     def receive(self, request: Request, now: float) -> None:
         """The same request again, or the ACK of our failure."""

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 from active_call.core.errors import RemoteProtocolError
 from active_call.sip.grammar import Params, format_params
-
-DEFAULT_PORT = 5060
+from active_call.sip.hop import Hop, Target, Transport
 
 _SIP_URI = re.compile(
     r"(sips?):"
@@ -54,9 +53,20 @@ class SipUri:
         return cls(host, user, number, pairs, headers or "", scheme.lower())
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Where requests to this URI go: host without brackets, port."""
-        return (self.params.get("maddr") or self.host).strip("[]"), self.port or DEFAULT_PORT
+    def target(self) -> Target:
+        """Where requests to this URI go (RFC 3263 §4.1). `sips` and `transport=tls` both mean TLS."""
+        named = (self.params.get("transport") or "").lower()
+        transport: Transport | None = None
+        if self.scheme == "sips" or named == "tls":
+            transport = "tls"
+        elif named in ("udp", "tcp"):
+            transport = "tcp" if named == "tcp" else "udp"
+        return Target((self.params.get("maddr") or self.host).strip("[]"), self.port, transport)
+
+    @property
+    def address(self) -> Hop:
+        """The same without DNS: the defaults of port and transport."""
+        return self.target.hop
 
     def __str__(self) -> str:
         user = f"{self.user}@" if self.user is not None else ""
@@ -73,3 +83,11 @@ def is_uri(text: str) -> bool:
 def bracketed(host: str) -> str:
     """`host` as URIs and Via write it: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def contact(user: str, address: tuple[str, int], transport: Transport, *, sips: bool = False) -> str:
+    """A Contact of ours: who can be reached at `address` (host, port) over `transport`."""
+    scheme = "sips" if sips else "sip"
+    user = f"{user}@" if user else ""
+    params = "" if sips or transport == "udp" else f";transport={transport}"
+    return f"<{scheme}:{user}{bracketed(address[0])}:{address[1]}{params}>"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from active_call.core.errors import RemoteProtocolError
 from active_call.sip.grammar import TOKEN_CHARS, Params, format_params, parse_params, salvage_params
-from active_call.sip.uri import DEFAULT_PORT
+from active_call.sip.hop import DEFAULT_PORTS, Hop
 
 MAGIC_COOKIE = "z9hG4bK"
 """What branches start with since RFC 3261."""
@@ -45,7 +45,7 @@ class Via:
         """The transaction's identifier, empty if there is none."""
         return self.params.get("branch") or ""
 
-    def stamped(self, source: tuple[str, int]) -> "Via":
+    def stamped(self, source: Hop) -> "Via":
         """With the address that the request came from (RFC 3261 §18.2.1, RFC 3581 §4)."""
         if "rport" in self.params:
             extra: dict[str, str | None] = {"received": source[0], "rport": str(source[1])}
@@ -55,12 +55,16 @@ class Via:
             return self
         return replace(self, params={**self.params, **extra})
 
-    def response_address(self, source: tuple[str, int]) -> tuple[str, int]:
-        """Where the response goes (RFC 3261 §18.2.2, RFC 3581 §4).
+    def response_address(self, source: Hop) -> Hop:
+        """Where the response goes (RFC 3261 §18.2.2, RFC 3581 §4): over a connection, back over the same.
 
         Always the host that sent the request, never a `maddr` that it names: nobody aims responses at others.
         """
-        return source if "rport" in self.params else (source[0], self.port or DEFAULT_PORT)
+        return source if source.reliable or "rport" in self.params else self.sent_by(source)
+
+    def sent_by(self, source: Hop) -> Hop:
+        """Where who sent it listens: the way back of last resort if its connection is closed."""
+        return Hop(source.host, self.port or DEFAULT_PORTS[source.transport], source.transport)
 
     def __str__(self) -> str:
         port = f":{self.port}" if self.port is not None else ""

@@ -7,20 +7,34 @@ recorded or synthesised speech, presses keys, and notes when the other side is h
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 import numpy as np
 
 from active_call.call.dialing import DialPlan
-from active_call.call.leg import MediaPolicy, SipLeg
+from active_call.call.info import digit_of_info
+from active_call.call.leg import KeyMode, MediaPolicy, SipLeg
 from active_call.core.audio import SAMPLE_RATE, TICK_SAMPLES, Pcm
-from active_call.core.errors import ActiveCallError
+from active_call.core.errors import ActiveCallError, RemoteProtocolError
 from active_call.lanes.messages import DigitReceived, LaneEvent, MarkPlayed, RecordingClosed
 from active_call.media.ports import PortRange
 from active_call.media.supervisor import MediaPlane
+from active_call.sdp.negotiate import Srtp
 from active_call.sip.agent import SipAgent, SipCall, SipConfig
-from active_call.sip.events import Answered, Ended, Rejected, SipEvent
+from active_call.sip.events import (
+    Acknowledged,
+    Answered,
+    Ended,
+    InfoReceived,
+    OfferAnswered,
+    OfferReceived,
+    OfferRefused,
+    Rejected,
+    Ringing,
+    SipEvent,
+)
+from active_call.sip.uri import bracketed
 from active_call.testing.impair import Impairment, Relay
 
 _AUDIBLE_RMS = 120.0
@@ -54,6 +68,8 @@ class Phone:
     ended_by: str = ""
     heard: list[Heard] = field(default_factory=list)
     digits: str = ""
+    held: bool = False
+    """The other side holds the call."""
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     recorded: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,12 +84,25 @@ class Phone:
     def on_sip(self, event: SipEvent) -> None:
         """Listener of the SIP dialog."""
         match event:
-            case Answered() if event.sdp is not None and not self.answered.is_set():
-                sdp = self.relay.rewrite(event.sdp) if self.relay is not None else event.sdp
-                self.leg.answered(sdp)
-                self.leg.lane.listen(self._listen)
-                self.status = 200
-                self.answered.set()
+            case Ringing() if event.sdp is not None:
+                self.leg.early(self._relayed(event.sdp))
+                self._hear()
+            case Answered() if event.sdp is not None:
+                self.leg.answered(self._relayed(event.sdp))
+                self._talk()
+            case Acknowledged():
+                self.leg.acknowledged()
+                self._talk()
+            case OfferReceived():
+                self.held = self.leg.reoffered(event.sdp)
+                self._tell()
+            case OfferAnswered():
+                self.held = self.leg.offer_answered(event.sdp)
+                self._tell()
+            case OfferRefused():
+                self.leg.offer_refused()
+            case InfoReceived():
+                self.digits += digit_of_info(event.content_type, event.body) or ""
             case Rejected():
                 self.status = event.status
                 self._refused = CallRefused(event.status, event.reason)
@@ -83,6 +112,39 @@ class Phone:
                 self._over(event.by)
             case _:
                 pass
+
+    def _relayed(self, sdp: bytes) -> bytes:
+        return self.relay.rewrite(sdp) if self.relay is not None else sdp
+
+    def _hear(self) -> None:
+        if not self.leg.lane.listening:
+            self.leg.lane.listen(self._listen)
+
+    def _talk(self) -> None:
+        if self.leg.negotiated is not None:
+            self._hear()
+            self.status = 200
+            self.answered.set()
+
+    def ring(self) -> None:
+        """Tell the caller that it rings."""
+        self.leg.sip.ring()
+
+    def progress(self) -> None:
+        """Let the caller hear what is said from now on, before the call is answered."""
+        self.leg.progress()
+        self._hear()
+
+    def answer(self) -> None:
+        """Take the call."""
+        if self.leg.accept(self.on_sip):
+            self._talk()
+
+    def reject(self, status: int, reason: str) -> None:
+        """Refuse the call."""
+        self.status = status
+        self.leg.sip.reject(status, reason, headers={})
+        self._over("rejected")
 
     def _over(self, by: str) -> None:
         if not self.ended.is_set():
@@ -107,6 +169,14 @@ class Phone:
     async def wait_ended(self, timeout: float = 10.0) -> None:
         """Until the call is over, from either side."""
         await asyncio.wait_for(self.ended.wait(), timeout)
+
+    def hold(self, on: bool = True) -> None:
+        """Put the other side on hold, or take it back."""
+        self.leg.hold(on)
+
+    async def wait_held(self, on: bool = True, timeout: float = 10.0) -> None:
+        """Until the other side has put us on hold, or taken us back."""
+        await self._until(lambda: self.held is on, timeout)
 
     async def hang_up(self) -> None:
         """End the call and wait until the lane is given back."""
@@ -140,9 +210,9 @@ class Phone:
         tick = await asyncio.wait_for(future, 60.0)
         return self.leg.lane.tick_wall_ms(tick)
 
-    def press(self, digits: str) -> None:
-        """Press keys (RFC 4733)."""
-        self.leg.lane.send_digits(digits)
+    def press(self, digits: str, mode: KeyMode = "auto") -> KeyMode:
+        """Press keys; returns the way they went. Raises MediaError if `mode` can't be."""
+        return self.leg.press(digits, mode=mode)
 
     def record(self, path: str) -> None:
         """Record this call from this side."""
@@ -206,7 +276,11 @@ class Phone:
 
 
 class Telephones:
-    """A room of simulated telephones. An async context manager."""
+    """A room of simulated telephones. An async context manager.
+
+    `srtp` is what they offer, and with "require" all they take; `sip` replaces the SIP settings altogether, for
+    example to use TLS. A target's URI says over which transport it is called: `sip:bob@host;transport=tcp`.
+    """
 
     def __init__(
         self,
@@ -217,16 +291,23 @@ class Telephones:
         sip_port: int = 0,
         codecs: tuple[str, ...] = ("pcmu", "pcma"),
         jitter_ms: int = 20,
+        srtp: Srtp = False,
+        ptime_ms: int = 20,
+        dtmf: bool = True,
+        sip: SipConfig | None = None,
     ) -> None:
         self.plane = MediaPlane(
             capacity=capacity, ports=PortRange(*ports, host), cname="telephone", spare=False, realtime=False
         )
-        config = SipConfig(host, sip_port, user_agent="active-call-telephone")
-        self.agent = SipAgent(config, on_call=self._on_call)
+        sip = sip or SipConfig(host, sip_port, user_agent="active-call-telephone")
+        self.agent = SipAgent(sip, on_call=self._on_call)
         self.host = host
         self.phones: list[Phone] = []
         self.on_phone: Callable[[Phone], None] | None = None
-        self._policy = MediaPolicy(codecs=codecs, jitter_ms=jitter_ms)
+        """Told of each phone that has been called, and has answered."""
+        self.on_ring: Callable[[Phone], None] | None = None
+        """Decides what a phone does that is called: ring, answer, reject, nothing. None: it answers."""
+        self._policy = MediaPolicy(codecs=codecs, jitter_ms=jitter_ms, srtp=srtp, ptime_ms=ptime_ms, dtmf=dtmf)
 
     async def __aenter__(self) -> "Telephones":
         await self.plane.start()
@@ -243,14 +324,35 @@ class Telephones:
         await self.agent.aclose()
         await self.plane.aclose()
 
-    def dial(self, target: str, *, caller: str | None = None, impairment: Impairment | None = None) -> Phone:
-        """Call `target`, a SIP URI. Impaired audio passes a relay in both directions."""
-        leg = SipLeg.open(self.plane, self.host, self._policy)
+    def dial(
+        self,
+        target: str,
+        *,
+        caller: str | None = None,
+        impairment: Impairment | None = None,
+        codecs: tuple[str, ...] | None = None,
+        srtp: Srtp | None = None,
+        ptime_ms: int | None = None,
+        dtmf: bool | None = None,
+    ) -> Phone:
+        """Call `target`, a SIP URI. Impaired audio passes a relay in both directions.
+
+        `codecs`, `srtp`, `ptime_ms` and `dtmf` (telephone-event) may differ from the room's.
+        """
+        policy = self._policy
+        policy = replace(
+            policy,
+            codecs=policy.codecs if codecs is None else codecs,
+            srtp=policy.srtp if srtp is None else srtp,
+            ptime_ms=policy.ptime_ms if ptime_ms is None else ptime_ms,
+            dtmf=policy.dtmf if dtmf is None else dtmf,
+        )
+        leg = SipLeg.open(self.plane, self.host, policy)
         phone = Phone(leg, Relay(self.host, impairment) if impairment is not None else None)
         leg.lane.listener = phone.on_lane
         leg.dial(
             self.agent,
-            DialPlan(target, caller or f"sip:caller@{self.host}", self.host),
+            DialPlan(target, caller or f"sip:caller@{bracketed(self.host)}", self.host),
             call_id=secrets.token_hex(12),
             listener=phone.on_sip,
         )
@@ -261,11 +363,16 @@ class Telephones:
         leg = SipLeg.open(self.plane, self.host, self._policy)
         phone = Phone(leg)
         leg.lane.listener = phone.on_lane
-        leg.negotiate(sip)
-        leg.accept(phone.on_sip)
-        leg.lane.listen(phone._listen)
-        phone.status = 200
-        phone.answered.set()
         self.phones.append(phone)
+        try:
+            leg.negotiate(sip)
+        except RemoteProtocolError as error:
+            phone.reject(error.status, str(error))
+            return
+        if self.on_ring is not None:
+            sip.listener = phone.on_sip
+            self.on_ring(phone)
+            return
+        phone.answer()
         if self.on_phone is not None:
             self.on_phone(phone)

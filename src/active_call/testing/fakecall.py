@@ -129,6 +129,21 @@ class FakeCall:
         """The caller pressed a key."""
         self.emit(events.Dtmf(track_id=SESSION, timestamp=self.now_ms(), digit=digit))
 
+    def transfer_answered(self) -> None:
+        """The party that the call was transferred to hears the caller."""
+        self.emit(events.Answer(track_id=SERVER, timestamp=self.now_ms(), sdp="", refer=True))
+
+    def transfer_rejected(self, code: int = 486) -> None:
+        """The party could not be reached."""
+        now = self.now_ms()
+        self.emit(events.Reject(track_id=SERVER, timestamp=now, reason="Busy", code=code, refer=True))
+
+    def transfer_ended(self) -> None:
+        """The party has hung up."""
+        now, time = self.now_ms(), "2026-01-01T00:00:00.000Z"
+        left = events.Hangup(track_id=SERVER, timestamp=now, start_time=time, hangup_time=time, refer=True)
+        self.emit(left)
+
     def end(self) -> None:
         """The call ends: its tasks are cancelled."""
         if self.ended_at is None:

@@ -1,4 +1,7 @@
-"""A network of sans-IO endpoints in virtual time; it loses, repeats, delays and reorders by a seed."""
+"""A network of sans-IO endpoints in virtual time; it loses, repeats, delays and reorders by a seed.
+
+What goes over TCP or TLS arrives once and in order, whatever happens to datagrams.
+"""
 
 import heapq
 import random
@@ -6,17 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-Address = tuple[str, int]
+from active_call.sip.hop import Hop
 
 
 class Endpoint(Protocol):
     """Anything with the sans-IO vocabulary."""
 
-    def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
+    def receive_datagram(self, data: bytes, source: Hop, now: float) -> None:
         """A datagram has arrived."""
         ...
 
-    def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
+    def datagrams_to_send(self) -> list[tuple[bytes, Hop]]:
         """What waits to be sent, once."""
         ...
 
@@ -34,8 +37,8 @@ class Datagram:
     """Something that was sent, whether it arrived or not."""
 
     time: float
-    source: Address
-    destination: Address
+    source: Hop
+    destination: Hop
     data: bytes
 
 
@@ -59,18 +62,26 @@ class FakeNet:
         self.delay = delay
         self.jitter = jitter
         self._random = random.Random(seed)
-        self._endpoints: dict[Address, Endpoint] = {}
+        self._endpoints: dict[tuple[str, int], Endpoint] = {}
         self._on_the_way: list[tuple[float, int, Datagram]] = []
         self._count = 0
+        self._streams: dict[tuple[Hop, Hop], float] = {}
 
-    def attach(self, address: Address, endpoint: Endpoint) -> None:
-        """Connect `endpoint` at `address`."""
-        self._endpoints[address] = endpoint
+    def attach(self, address: Hop, endpoint: Endpoint) -> None:
+        """Connect `endpoint` at `address`, for all transports."""
+        self._endpoints[address[:2]] = endpoint
 
-    def send(self, data: bytes, source: Address, destination: Address) -> None:
+    def send(self, data: bytes, source: Hop, destination: Hop) -> None:
         """Put a datagram on the network, as an endpoint would."""
         datagram = Datagram(self.now, source, destination, data)
         self.sent.append(datagram)
+        if destination.reliable:
+            stream = (source, destination.peer)
+            arrival = max(self._streams.get(stream, 0.0), self.now + self.delay)
+            self._streams[stream] = arrival
+            self._count += 1
+            heapq.heappush(self._on_the_way, (arrival, self._count, datagram))
+            return
         for _ in range(1 + (self._random.random() < self.duplicate)):
             if self._random.random() >= self.loss:
                 self._count += 1
@@ -103,11 +114,11 @@ class FakeNet:
     def _deliver(self) -> None:
         while self._on_the_way and self._on_the_way[0][0] <= self.now:
             datagram = heapq.heappop(self._on_the_way)[2]
-            endpoint = self._endpoints.get(datagram.destination)
+            endpoint = self._endpoints.get(datagram.destination[:2])
             if endpoint is not None:
                 endpoint.receive_datagram(datagram.data, datagram.source, self.now)
 
     def _collect(self) -> None:
         for address, endpoint in self._endpoints.items():
             for data, destination in endpoint.datagrams_to_send():
-                self.send(data, address, destination)
+                self.send(data, Hop(*address, destination.transport), destination)

@@ -26,7 +26,7 @@ def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
 
 @dataclass
 class GatewayProcess:
-    """`active-call` in `directory`, on free ports of 127.0.0.1. A context manager that waits for readiness."""
+    """`active-call` in `directory`, on free ports of `host`. A context manager that waits for readiness."""
 
     directory: Path
     playbooks: dict[str, str] = field(default_factory=dict)
@@ -37,6 +37,8 @@ class GatewayProcess:
     arguments: tuple[str, ...] = ()
     rtp_ports: tuple[int, int] = (30_000, 34_000)
     log_level: str = "info"
+    host: str = "127.0.0.1"
+    """Where telephones reach it; HTTP is served on 127.0.0.1."""
     sip_port: int = 0
     http_port: int = 0
     environment: dict[str, str] = field(default_factory=dict)
@@ -82,12 +84,13 @@ class GatewayProcess:
     def _toml(self) -> str:
         low, high = self.rtp_ports
         lines = [
-            'addr = "127.0.0.1"',
+            f'addr = "{self.host}"',
             f"udp_port = {self.sip_port}",
             f'http_addr = "127.0.0.1:{self.http_port}"',
             f"rtp_start_port = {low}",
             f"rtp_end_port = {high}",
             f'log_level = "{self.log_level}"',
+            *([] if "graceful_shutdown" in self.config else ["graceful_shutdown_timeout = 0"]),
             self.config,
         ]
         if self.default is not None:
@@ -122,7 +125,7 @@ class GatewayProcess:
     @property
     def uri(self) -> str:
         """Where calls go."""
-        return f"sip:agent@127.0.0.1:{self.sip_port}"
+        return f"sip:agent@{self.host}:{self.sip_port}"
 
     @property
     def ws_url(self) -> str:

@@ -2,7 +2,7 @@
 
 One JSON object each, told apart by `event`. Timestamps are integer milliseconds since the Unix epoch; the four
 times of `hangup` are RFC 3339 text. `track_id` is the session id for the peer's leg and the server-side track's
-id for playback.
+id for playback and for the party that the call was transferred to, whose events have `refer` true.
 """
 
 from typing import Annotated, Any, Literal, TypeAlias
@@ -53,11 +53,13 @@ class Attendee(Model):
 
 
 class Hangup(_OnTrack):
-    """Always the last event of a call."""
+    """Always the last event of a call; with `refer`, of the party that it was transferred to."""
 
     event: Literal["hangup"] = "hangup"
     reason: str | None = None
     initiator: str | None = None
+    detail: str | None = None
+    """Why, in one sentence for people."""
     start_time: str
     hangup_time: str
     answer_time: str | None = None
@@ -117,6 +119,7 @@ class TrackStart(_OnTrack):
 
     event: Literal["trackStart"] = "trackStart"
     play_id: str | None = None
+    refer: bool | None = None
 
 
 class TrackEnd(_OnTrack):
@@ -124,6 +127,7 @@ class TrackEnd(_OnTrack):
     duration: int
     ssrc: int
     play_id: str | None = None
+    refer: bool | None = None
 
 
 class Interruption(_OnTrack):

@@ -131,12 +131,14 @@ def test_a_busy_call_stops_the_reading_until_it_has_caught_up() -> None:
 def test_the_last_event_is_hangup_and_then_the_socket_closes() -> None:
     async def scene(session: ApiSession, call: FakeCall, client: Client) -> None:
         call.emit(dtmf("c"))
+        call.emit(hangup("c").model_copy(update={"refer": True}))
+        assert not client.closed
         call.end(CLIENT_GONE)
         session.receive_text(b'{"command": "pause"}')
         session.receive_audio(b"late")
 
     call, client = play(scene)
-    assert client.names == ["dtmf", "end", "hangup"]
+    assert client.names == ["dtmf", "hangup", "end", "hangup"]
     assert client.closed
     assert call.heard == []
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from active_call.core.errors import ProviderError
-from active_call.sip.events import Ended, SipEvent
+from active_call.sip.events import Answered, Ended, SipEvent
 from active_call.sip.usage import UsageState
 from active_call.speech.providers import TtsChunk
 from active_call.wire.commands import Command
@@ -38,7 +38,7 @@ class LoopClock:
 
 
 class NotingSip:
-    """Stands in for SipCall and for the SipAgent that made it."""
+    """Stands in for SipCall and for the SipAgent that made it; `parties` are the calls it makes besides."""
 
     caller = "sip:alice@example.com"
     callee = "sip:bot@example.com"
@@ -55,6 +55,12 @@ class NotingSip:
         """What it was told to do, in order."""
         self.sent_headers: dict[str, str] = {}
         self.refuses_to_dial: Exception | None = None
+        self.replaces: NotingSip | None = None
+        self.parties: list[NotingSip] = []
+        self.remote_target: str | None = "sip:carol@192.0.2.9:5062"
+        self.replaces_value = "leg-1;to-tag=theirs;from-tag=ours"
+        self.dialled: dict[str, Any] = {}
+        """What it was dialled with."""
         self._listener: Callable[[SipEvent], None] | None = None
         self._waiting: list[SipEvent] = []
 
@@ -75,6 +81,11 @@ class NotingSip:
             self._waiting.append(event)
         else:
             self._listener(event)
+
+    def answers(self, sdp: bytes | None = OFFER) -> None:
+        self.remote_sdp = sdp
+        self.state = UsageState.CONFIRMED
+        self.happens(Answered(sdp))
 
     def ring(self) -> None:
         self.done.append("ring")
@@ -98,6 +109,23 @@ class NotingSip:
     def answer_offer(self, sdp: bytes | None, status: int = 200, reason: str = "OK") -> None:
         self.done.append(f"answer offer {status}")
 
+    def offer(self, sdp: bytes) -> None:
+        self.done.append("offer")
+
+    def refer(self, refer_to: str, *, referred_by: str | None, headers: Mapping[str, str]) -> None:
+        self.done.append(f"refer {refer_to}")
+        self.sent_headers = {**headers, "Referred-By": referred_by or ""}
+
+    def notify_refer(self, status: int, reason: str, *, final: bool) -> None:
+        self.done.append(f"notify {status} {reason}{' final' if final else ''}")
+
+    def message(self, body: bytes, content_type: str, *, headers: Mapping[str, str]) -> None:
+        self.done.append(f"message {body.decode()} {content_type}")
+        self.sent_headers = dict(headers)
+
+    def info(self, content_type: str, body: bytes) -> None:
+        self.done.append(f"info {body.decode().split()[0]}")
+
     def advertised_host(self, peer: str) -> str:
         return "192.0.2.1"
 
@@ -106,9 +134,15 @@ class NotingSip:
     ) -> "NotingSip":
         if self.refuses_to_dial is not None:
             raise self.refuses_to_dial
-        self.done.append(f"invite {target}")
-        self._listener = listener
-        return self
+        if self._listener is None:
+            made = self
+        else:
+            made = NotingSip()
+            self.parties.append(made)
+        made.done.append(f"invite {target}")
+        made.dialled = {**rest, "call_id": call_id}
+        made._listener = listener
+        return made
 
 
 class NotingDialogue:

@@ -5,20 +5,22 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
+from active_call.call.bridge import FindCall
 from active_call.call.call import Call
 from active_call.call.leg import MediaPolicy, SipLeg
 from active_call.call.reasons import Ending
 from active_call.call.services import CallServices, Lead
 from active_call.core.errors import PlaybookError
+from active_call.lanes.messages import SetMix
 from active_call.media.lane import Lane
 from active_call.media.supervisor import MediaPlane
 from active_call.records.dump import Dump
 from active_call.sip.agent import SipAgent, SipCall
 from active_call.testing.clock import run
 from active_call.wire import events
-from active_call.wire.commands import Accept, Command, Invite, Play, Start, Tts
+from active_call.wire.commands import Accept, Command, Invite, Play, Refer, Start, Tts
 from active_call.wire.dialogue import CallType
-from active_call.wire.options import CallOption, TtsOption
+from active_call.wire.options import CallOption, ReferOption, TtsOption
 from tests.unit.call.fakes import LoopClock, NotingDialogue, NotingSip
 from tests.unit.media.fakes import NotingPlane
 
@@ -47,6 +49,8 @@ class Scene:
     ) -> None:
         self.plane, self.sip = NotingPlane(), NotingSip()
         self.dialogue = dialogue or NotingDialogue()
+        self.call_id = "c1"
+        self.find_call: FindCall = lambda call_id: None
         self.events: list[events.Event] = []
         """What followers of the call were told."""
         self._kind: Kind = kind
@@ -56,15 +60,16 @@ class Scene:
         self._more = services
 
     def play(self, script: Callable[["Scene"], Coroutine[Any, Any, None]]) -> "Scene":
-        async def main() -> None:
-            self._make()
-            async with asyncio.timeout(1000), asyncio.TaskGroup() as group:
-                group.create_task(self.call.run(self._begin))
-                await asyncio.sleep(0)
-                await script(self)
-
-        run(main())
+        run(self.perform(script))
         return self
+
+    async def perform(self, script: Callable[["Scene"], Coroutine[Any, Any, None]]) -> None:
+        """`play`, within a loop that runs."""
+        self._make()
+        async with asyncio.timeout(1000), asyncio.TaskGroup() as group:
+            group.create_task(self.call.run(self._begin))
+            await asyncio.sleep(0)
+            await script(self)
 
     def _make(self) -> None:
         services = CallServices(
@@ -79,7 +84,7 @@ class Scene:
             leg = SipLeg.open(services.plane, "192.0.2.1", MediaPolicy())
             leg.negotiate(cast("SipCall", self.sip))
         self.call = Call(
-            "c1",
+            self.call_id,
             services,
             call_type=_CALL_TYPES.get(self._kind, "sip"),
             dump=Dump.null(),
@@ -88,6 +93,7 @@ class Scene:
             caller=self.sip.caller if leg else "",
             callee=self.sip.callee if leg else "",
             led_by_client=self._kind in ("sip", "audio", "webrtc"),
+            find_call=self.find_call,
         )
         self.call.follow(self.events.append)
         if self._kind in ("inbound", "outbound"):
@@ -143,6 +149,16 @@ class Scene:
         """All events of a kind."""
         return [event for event in self.events if isinstance(event, kind)]
 
+    def of_party(self) -> list[str]:
+        """The names of the events of transferred parties."""
+        return [event.event for event in self.events if getattr(event, "refer", None)]
+
+    def mixed(self, lane: Lane) -> list[list[int]]:
+        """The rows that the peer of `lane` heard, from time to time."""
+        return [
+            [source.row for source in mix.sources] for mix in self.plane.told(SetMix) if mix.row == lane.ref.row
+        ]
+
     def names(self) -> list[str]:
         """The names of all events, in order, without metrics."""
         return [event.event for event in self.events if event.event != "metrics"]
@@ -150,6 +166,10 @@ class Scene:
     def errors(self) -> list[tuple[str, str]]:
         """Senders and texts."""
         return [(error.sender, error.error) for error in self.all(events.Error)]
+
+    def playing(self) -> bool:
+        """Whether anything is on its way to the peer."""
+        return self.call.player.playing
 
     @property
     def lane(self) -> Lane:
@@ -170,3 +190,17 @@ def says(text: str, play_id: str | None = None, **more: Any) -> Tts:
 def plays(file: Path | str) -> Play:
     """A play command."""
     return Play(url=str(file))
+
+
+def refers(callee: str = "sip:carol@example.com", caller: str = "", **options: Any) -> Refer:
+    """A refer command."""
+    return Refer(callee=callee, caller=caller, options=ReferOption(**options))
+
+
+async def transferred(scene: Scene, **options: Any) -> NotingSip:
+    """The call is transferred to Carol, who has answered."""
+    await scene.give(refers(**options))
+    party = scene.sip.parties[-1] if scene.sip.parties else scene.sip
+    party.answers()
+    await asyncio.sleep(0.01)
+    return party

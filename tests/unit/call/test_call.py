@@ -1,12 +1,14 @@
 """One call, its SIP dialog and its lane played by the test, in virtual time."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from active_call.call import call as call_module
 from active_call.call import voice as voice_module
+from active_call.call.reasons import CLIENT_GONE, KILLED
 from active_call.call.recording import RecordingPolicy
 from active_call.call.state import CallState
 from active_call.core.errors import LocalProtocolError, PlaybookError
@@ -27,7 +29,7 @@ from active_call.wire.commands import Hangup, History, Play, Tts
 from active_call.wire.dialogue import CallPort
 from active_call.wire.options import CallOption, RecorderOption, TtsOption, VadOption
 from tests.unit.call.fakes import HOLD, OFFER, NotingDialogue, SampleVoice
-from tests.unit.call.scene import Scene
+from tests.unit.call.scene import Kind, Scene, transferred
 
 ANSWER = OFFER
 
@@ -306,7 +308,7 @@ def test_a_silent_line_is_hung_up() -> None:
     assert scene.ending.record == "inactivityTimeout"
 
 
-def test_ringing_is_no_inactivity() -> None:
+def test_t42_ringing_is_no_inactivity() -> None:
     scene = Scene("outbound", option=CallOption(inactivity_timeout=10))
 
     async def script(scene: Scene) -> None:
@@ -319,7 +321,7 @@ def test_ringing_is_no_inactivity() -> None:
     assert scene.ending.record == "bySystem"
 
 
-def test_hold_is_no_inactivity_nor_is_the_moment_after() -> None:
+def test_t42_hold_is_no_inactivity_nor_is_the_moment_after() -> None:
     scene = Scene(option=CallOption(inactivity_timeout=10))
 
     async def script(scene: Scene) -> None:
@@ -334,7 +336,7 @@ def test_hold_is_no_inactivity_nor_is_the_moment_after() -> None:
     assert scene.ending.record == "bySystem"
     assert scene.sip.done == ["accept", *["answer offer 200"] * 3, "hangup"]
     assert [hold.on_hold for hold in scene.all(events.Hold)] == [True, False]
-    assert [message.sending for message in scene.plane.told(ConfigureLane)] == [True, False, False, True]
+    assert [message.sending for message in scene.plane.told(ConfigureLane)] == [True, False, True]
 
 
 def test_an_offer_before_the_answer_is_refused_for_now() -> None:
@@ -374,7 +376,7 @@ def voice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("voice")
-def test_a_track_without_audio_hangs_up_too() -> None:
+def test_t17_a_track_without_audio_hangs_up_too() -> None:
     scene = Scene(option=CallOption(inactivity_timeout=0, tts=TtsOption(provider="sample")))
 
     async def script(scene: Scene) -> None:
@@ -462,3 +464,54 @@ def test_an_overflowing_inbox_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> 
     scene.play(script)
     assert scene.ending.status == 500
     assert scene.names()[-1] == "hangup"
+
+
+# --- the last event -------------------------------------------------------------------------------------
+
+
+async def peer_leaves(scene: Scene) -> None:
+    scene.sip.happens(Ended("peer", "BYE"))
+
+
+async def client_hangs_up(scene: Scene) -> None:
+    await scene.give(Hangup(reason="enough"))
+
+
+async def is_killed(scene: Scene) -> None:
+    scene.call.end(KILLED)
+
+
+async def client_goes(scene: Scene) -> None:
+    scene.call.end(CLIENT_GONE)
+
+
+async def hangs_up_by_itself(scene: Scene) -> None:
+    await scene.give(Tts(text="", end_of_stream=True, auto_hangup=True, option=TtsOption(provider="sample")))
+
+
+@pytest.mark.usefixtures("voice")
+@pytest.mark.parametrize("end", [peer_leaves, client_hangs_up, is_killed, client_goes, hangs_up_by_itself])
+@pytest.mark.parametrize("kind", ["inbound", "sip", "audio"])
+@pytest.mark.parametrize("party", [False, True])
+def test_t16_hangup_is_the_last_event_whatever_ends_the_call(
+    end: Callable[[Scene], Awaitable[None]], kind: Kind, party: bool
+) -> None:
+    if kind == "audio" and end is peer_leaves:
+        pytest.skip("the peer is the client")
+
+    async def script(scene: Scene) -> None:
+        if kind == "audio":
+            await scene.start()
+        elif kind == "sip":
+            await scene.dial()
+            scene.sip.answers()
+        await asyncio.sleep(0.01)
+        if party:
+            await transferred(scene)
+        await end(scene)
+
+    scene = Scene(kind).play(script)
+    hangups = [event for event in scene.events if isinstance(event, events.Hangup)]
+    assert scene.events[-1] is hangups[-1]
+    assert [event.refer for event in hangups] == ([True, None] if party else [None])
+    assert scene.names()[-2] == "trackEnd"

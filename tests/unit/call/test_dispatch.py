@@ -6,7 +6,7 @@ import pytest
 
 from active_call.call import voice as voice_module
 from active_call.core.errors import PlaybookError
-from active_call.lanes.messages import AdjustLane
+from active_call.lanes.messages import AdjustLane, DigitReceived, SendDigits
 from active_call.outbound.guard import Origin
 from active_call.sip.events import Answered, Rejected, Ringing
 from active_call.wire import events
@@ -24,9 +24,11 @@ from active_call.wire.commands import (
     Play,
     Refer,
     Resume,
+    SendDtmf,
     Unbridge,
     Unmute,
 )
+from active_call.wire.options import ReferOption
 from tests.unit.call.fakes import OFFER, SampleVoice
 from tests.unit.call.scene import VOICE, Scene, says
 
@@ -37,17 +39,22 @@ def voice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("command", "why"),
     [
-        Refer(callee="sip:x@y"),
-        Bridge(target_session_id="x"),
-        Unbridge(target_session_id="x"),
-        Message(body="hi"),
-        AddIceCandidate(candidate="c"),
-        Hangup(refer=True),
+        (Refer(callee="5551234"), "is a bare number"),
+        (Refer(callee="sip:x@y", options=ReferOption(mode="blind")), "is for telephone calls"),
+        (Bridge(target_session_id="x"), 'no live call "x"'),
+        (Bridge(target_session_id="c1"), "with itself"),
+        (Unbridge(target_session_id="x"), 'not bridged with "x"'),
+        (Message(body="hi"), "only telephones"),
+        (Message(body="hi", refer=True), "nobody is transferred to"),
+        (SendDtmf(digits="1", mode="rfc4733"), '"inband"'),
+        (SendDtmf(digits="1", refer=True), "nobody is transferred to"),
+        (AddIceCandidate(candidate="c"), "not there yet"),
+        (Hangup(refer=True), "nothing is being transferred"),
     ],
 )
-def test_what_comes_later_is_one_error(command: Command) -> None:
+def test_what_cant_be_done_is_one_error(command: Command, why: str) -> None:
     async def script(scene: Scene) -> None:
         await scene.start()
         await scene.give(command)
@@ -57,7 +64,31 @@ def test_what_comes_later_is_one_error(command: Command) -> None:
     ((sender, text),) = Scene("audio").play(script).errors()
     assert sender == "command"
     assert text.startswith(f"{command.command}: ")
-    assert text.endswith("not there yet")
+    assert why in text
+
+
+def test_keys_are_tones_on_a_websocket() -> None:
+    async def script(scene: Scene) -> None:
+        await scene.start()
+        await scene.give(SendDtmf(digits="1a#", duration=100, gap=50), Hangup())
+
+    scene = Scene("audio").play(script)
+    (sent,) = scene.plane.told(SendDigits)
+    assert (sent.digits, sent.duration_ms, sent.gap_ms, sent.tones) == ("1A#", 100, 50, True)
+    assert scene.errors() == []
+
+
+def test_masked_keys_are_told_but_not_written() -> None:
+    async def script(scene: Scene) -> None:
+        await scene.start(mask_dtmf=True)
+        scene.call.on_lane(DigitReceived(0, 7, 1, "7", 320))
+        await scene.give(Hangup())
+
+    scene = Scene("audio").play(script)
+    assert scene.told(events.Dtmf).digit == "7"
+    assert [adjusted.mask_digits for adjusted in scene.plane.told(AdjustLane)] == [True]
+    assert scene.call.news.dump.mask_digits
+    assert [turn.digits for turn in scene.call.news.turns.turns] == ["*"]
 
 
 @pytest.mark.parametrize("command", [says("hi"), Play(url="a.wav"), Pause(), Resume(), Refer(callee="x")])

@@ -55,6 +55,48 @@ class NotingAsr:
             yield result
 
 
+def test_t20_a_paused_recogniser_hears_nothing_until_it_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asr = NotingAsr()
+    monkeypatch.setattr(hearing_module, "load_asr", lambda name: asr)
+
+    async def scene() -> None:
+        plane, call = NotingPlane(), NotingCall()
+        lane = plane.lane()
+        hearing = Hearing(lane, call, lambda notice: None)
+        hearing.start(None, AsrOption(provider="noting"))
+        await asyncio.sleep(0.1)
+
+        def pass_ms(milliseconds: int) -> int:
+            plane.table.position[1] += milliseconds * 16
+            lane.drain()
+            return int(plane.table.position[1])
+
+        hearing.speech_started(SpeechStarted(1, 7, 1, pass_ms(20), 0.9))
+        hearing.pause()  # amid a word
+        hearing.speech_ended(SpeechEnded(1, 7, 2, 0, pass_ms(20)))
+        hearing.speech_started(SpeechStarted(1, 7, 3, pass_ms(20), 0.9))
+        hearing.resume()  # amid another
+        hearing.speech_ended(SpeechEnded(1, 7, 4, 0, pass_ms(20)))
+        hearing.speech_started(SpeechStarted(1, 7, 5, pass_ms(20), 0.9))
+        hearing.speech_ended(SpeechEnded(1, 7, 6, 0, pass_ms(20)))
+        await asyncio.sleep(0.1)
+        hearing.stop()
+        await asyncio.sleep(0.1)
+        assert all(task.done() for task in call.tasks)
+
+    clock.run(scene())
+    assert asr.told == [
+        "320 at 0",
+        "started at 320",
+        "ended at 320",
+        "320 at 960",
+        "320 at 1280",
+        "started at 1600",
+        "320 at 1600",
+        "ended at 1920",
+    ]
+
+
 def listen(
     asr: NotingAsr, monkeypatch: pytest.MonkeyPatch, utterances: int = 1
 ) -> list[Recognised | HearingFailed]:

@@ -18,13 +18,15 @@ from active_call.lanes.messages import CloseLane
 from active_call.media.supervisor import MediaPlane
 from active_call.records.cdr import CallRecord
 from active_call.sip.agent import SipAgent, SipCall
-from active_call.sip.events import Answered, Ended, Rejected
+from active_call.sip.events import Answered, Declined, Ended, Rejected
+from active_call.sip.hop import Hop
 from active_call.testing.clock import run
-from active_call.wire.commands import Accept, Hangup, Start
+from active_call.wire.commands import Accept, Bridge, Hangup, Start
 from active_call.wire.options import CallOption, RecorderOption, SipOption
 from tests.unit.call.fakes import OFFER, LoopClock, NotingDialogue, NotingSip
 from tests.unit.media.fakes import NotingPlane
 
+PEER = Hop("10.0.0.1", 5060)
 Script = Callable[["House"], Coroutine[Any, Any, None]]
 
 
@@ -139,14 +141,54 @@ def test_out_of_capacity_is_worth_another_try(tmp_path: Path) -> None:
         sip = house.rings()
         assert sip.done == ["reject 503 out of media capacity"]
         assert sip.sent_headers["Retry-After"] == "5"
+        assert "0 of 4 lanes are in use" in sip.sent_headers["Reason"]
 
     live(tmp_path, script)
+
+
+def test_a_refused_call_leaves_a_record_and_a_dump(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.refusal = Refused(503, "Playbook Not Found", detail="Playbook Not Found: there is no file a.md")
+        house.calls.on_sip_message("<", b"INVITE sip:bot SIP/2.0", 0.0, "dialog-1", PEER)
+        sip = house.rings()
+        assert sip.done == ["reject 503 Playbook Not Found"]
+        house.calls.on_sip_message("<", b"ACK sip:bot SIP/2.0", 0.0, "dialog-1", PEER)
+        await asyncio.sleep(2)
+
+    house = live(tmp_path, script)
+    assert (house.calls.total, house.calls.refused) == (0, 1)
+    (record,) = records(tmp_path)
+    assert (record.caller, record.callee) == ("sip:alice@example.com", "sip:bot@example.com")
+    assert (record.status_code, record.hangup_reason, record.hangup_by) == (503, "serverUnavailable", "system")
+    assert record.hangup_detail == "Playbook Not Found: there is no file a.md"
+    dump = Path(record.dump_event_file or "").read_text()
+    assert all(word in dump for word in ("INVITE sip:bot", record.hangup_detail, "ACK sip:bot"))
+    assert '"udp 10.0.0.1:5060"' in dump
+
+
+def test_an_invite_that_never_was_a_call_leaves_a_record_too(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.calls.on_declined(Declined(503, "Server shutting down", "c1", "c1-a-b", "sip:a@x", "sip:b@x"))
+
+    assert live(tmp_path, script).calls.refused == 1
+    (record,) = records(tmp_path)
+    assert (record.call_id, record.hangup_detail) == ("c1-a-b", "Server shutting down")
+
+
+def test_failures_are_counted(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.dial("one")
+        await asyncio.sleep(0.01)
+        house.agent.happens(Rejected(503, "no response", {}, ours=True))
+        await house.calls.drain(5)
+
+    assert live(tmp_path, script).calls.failed == 1
 
 
 def test_an_offer_that_cant_be_met_gives_its_lane_back(tmp_path: Path) -> None:
     async def script(house: House) -> None:
         assert house.rings(b"v=0 nonsense").done[0].startswith("reject 4")
-        assert house.rings(None).done[0].startswith("reject 488")
+        assert house.rings(OFFER.replace(b"AVP 0", b"AVP 99")).done[0].startswith("reject 488")
 
     house = live(tmp_path, script)
     assert len(house.plane.told(CloseLane)) == 2
@@ -215,7 +257,7 @@ def test_a_call_that_comes_back_to_us_keeps_its_own_dump(tmp_path: Path) -> None
         await asyncio.sleep(1)
         out.send(Hangup())
         await asyncio.sleep(1)
-        house.calls.on_sip_message("<", b"BYE sip:x SIP/2.0", 0.0, "dialog-1")
+        house.calls.on_sip_message("<", b"BYE sip:x SIP/2.0", 0.0, "dialog-1", PEER)
         back.happens(Ended("peer", "BYE"))
         await house.calls.drain(5)
 
@@ -263,7 +305,7 @@ def test_leaving_hangs_all_calls_up(tmp_path: Path) -> None:
 
 def test_messages_before_the_call_are_in_its_dump(tmp_path: Path) -> None:
     async def script(house: House) -> None:
-        house.calls.on_sip_message("<", b"INVITE sip:bot SIP/2.0", 0.0, "dialog-1")
+        house.calls.on_sip_message("<", b"INVITE sip:bot SIP/2.0", 0.0, "dialog-1", PEER)
         house.rings().happens(Ended("peer", "BYE"))
         await house.calls.drain(5)
 
@@ -274,8 +316,8 @@ def test_messages_before_the_call_are_in_its_dump(tmp_path: Path) -> None:
 def test_messages_of_no_call_are_not_kept_for_ever(tmp_path: Path) -> None:
     async def script(house: House) -> None:
         for number in range(1000):
-            house.calls.on_sip_message("<", b"OPTIONS", 0.0, "keep-alive")
-            house.calls.on_sip_message("<", b"OPTIONS", 0.0, f"scan-{number}")
+            house.calls.on_sip_message("<", b"OPTIONS", 0.0, "keep-alive", PEER)
+            house.calls.on_sip_message("<", b"OPTIONS", 0.0, f"scan-{number}", PEER)
         kept = house.calls._early
         assert len(kept) <= 64
         assert max(map(len, kept.values())) <= 16
@@ -450,5 +492,68 @@ def test_a_playbook_written_by_a_client_records_below_the_root(tmp_path: Path) -
         plan = call.effects.recording
         assert plan is not None
         assert str(plan.path).startswith(str(tmp_path / "recorders"))
+
+    live(tmp_path, script)
+
+
+# --- further dialogs ------------------------------------------------------------------------------------
+
+
+def test_somebody_may_take_a_call_over(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        first = house.rings()
+        await asyncio.sleep(1)
+        second = NotingSip()
+        second.dialog_id, second.call_id, second.replaces = "dialog-2", "sip-2", first
+        house.calls.on_sip_message("<", b"INVITE sip:a SIP/2.0\r\n\r\n", 0, "sip-2", PEER)
+        house.calls.on_call(cast("SipCall", second))
+        house.calls.on_sip_message(">", b"SIP/2.0 200 OK\r\n\r\n", 0, "sip-2", PEER)
+        assert second.done == ["accept"]
+        assert first.done == ["accept", "hangup"]
+        assert list(house.calls.calls) == ["dialog-1"]
+        second.happens(Ended("peer", "BYE"))
+        assert await house.calls.drain(1)
+        assert not house.calls._by_sip_id
+        assert not house.calls._further
+
+    live(tmp_path, script)
+    assert len(records(tmp_path)) == 1
+    dump = (tmp_path / "recorders" / "dialog-1.events.jsonl").read_text()
+    assert ["< INVITE" in dump, "> SIP/2.0 200" in dump] == [True, True]
+
+
+def test_a_call_that_is_over_cant_be_taken_over(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        late = NotingSip()
+        late.replaces = NotingSip()
+        house.calls.on_call(cast("SipCall", late))
+        assert late.done == ["reject 481 the call to be replaced is over"]
+
+    live(tmp_path, script)
+
+
+@pytest.mark.parametrize("offer", [OFFER, b"v=0\r\n"])
+def test_who_cant_take_over_is_refused_and_its_lane_given_back(tmp_path: Path, offer: bytes) -> None:
+    async def script(house: House) -> None:
+        house.rings()
+        await asyncio.sleep(1)
+        other = NotingSip(offer)
+        other.replaces = NotingSip()  # of our call's Call-ID, and none of its dialogs
+        house.calls.on_call(cast("SipCall", other))
+        assert [other.done[0][:10]] == ["reject 481" if offer == OFFER else "reject 400"]
+        assert house.plane.lanes[1].closing
+        assert len(house.calls.calls) == 1
+
+    live(tmp_path, script)
+
+
+def test_calls_find_each_other(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.rings()
+        other = house.calls.open("webSocket", "client")
+        await other.submit(Start())
+        await other.submit(Bridge(target_session_id="dialog-1"))
+        await asyncio.sleep(1)
+        assert other.bridge.partner is house.calls.calls["dialog-1"]
 
     live(tmp_path, script)

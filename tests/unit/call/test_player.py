@@ -30,6 +30,8 @@ from active_call.wire.options import TtsOption
 from tests.unit.call.fakes import NotingCall, SampleVoice
 from tests.unit.media.fakes import NotingPlane
 
+SECOND = 16_000
+
 
 @dataclass
 class Stage:
@@ -189,7 +191,7 @@ def test_an_interruption_tells_what_was_heard(monkeypatch: pytest.MonkeyPatch) -
     assert told.subtitle == "one two three four"
 
 
-def test_an_empty_last_piece_ends_the_track(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_t17_an_empty_last_piece_ends_the_track(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(stage: Stage) -> None:
         stage.player.tts(Tts(text="", play_id="p", streaming=True, end_of_stream=True, auto_hangup=True))
         await stage.settle()
@@ -229,7 +231,7 @@ def test_no_voice_at_all_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_stage(scene, monkeypatch).call.names() == ["error", "trackStart", "trackEnd"]
 
 
-def test_an_interrupted_track_does_not_hang_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_t17_an_interrupted_track_does_not_hang_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(stage: Stage) -> None:
         stage.player.tts(Tts(text="bye", play_id="p", auto_hangup=True, end_of_stream=True))
         await stage.settle()
@@ -318,7 +320,7 @@ def test_a_track_heard_to_its_end_was_not_interrupted(monkeypatch: pytest.Monkey
     assert stage.ended == [("a", True)]
 
 
-def test_speech_joins_a_track_that_is_still_being_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_t17_speech_joins_a_track_that_is_still_being_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(stage: Stage) -> None:
         stage.player.tts(Tts(text="one"))
         await stage.settle()
@@ -340,7 +342,7 @@ def test_an_empty_text_is_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_stage(scene, monkeypatch).ended == [(None, True)]
 
 
-def test_a_graceful_interrupt_ends_with_what_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_t17_a_graceful_interrupt_ends_with_what_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(stage: Stage) -> None:
         stage.player.tts(Tts(text="one", play_id="a", auto_hangup=True))
         await stage.settle()
@@ -371,7 +373,7 @@ def test_a_file_is_always_cut_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_reply_in_pieces_is_one_track_and_its_empty_end_hangs_up(
+def test_t17_a_reply_in_pieces_is_one_track_and_its_empty_end_hangs_up(
     monkeypatch: pytest.MonkeyPatch, streaming: bool
 ) -> None:
     async def scene(stage: Stage) -> None:
@@ -789,3 +791,47 @@ def test_a_client_names_files_below_the_root_only(monkeypatch: pytest.MonkeyPatc
     stage = on_stage(scene, monkeypatch, media=MediaSource(root))
     assert stage.call.names() == ["error", "trackStart", "trackEnd"] * 2 + ["trackStart", "trackEnd"]
     assert all(event.sender == "play" for event in stage.call.events if isinstance(event, Error))
+
+
+# --- loops ----------------------------------------------------------------------------------------------
+
+
+def test_samples_are_looped_until_they_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    pcm = np.full(SECOND, 100, np.int16)
+
+    async def scene(stage: Stage) -> None:
+        track = stage.player.loop(pcm, "ringback")
+        await stage.settle()
+        assert stage.lane.write_position > 5 * SECOND
+        stage.play_to(SECOND)
+        stage.player.stop(track)
+        stage.flush_at(SECOND)
+        assert not stage.player.playing
+
+    stage = on_stage(scene, monkeypatch)
+    assert stage.story() == ["trackStart ringback", "interruption ringback", "trackEnd ringback"]
+
+
+def test_what_was_replaced_cant_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        track = stage.player.loop(np.full(SECOND, 100, np.int16), "ringback")
+        await stage.settle()
+        stage.player.tts(Tts(text="abc", play_id="one"))
+        stage.player.stop(track)
+        assert stage.player.playing
+
+    on_stage(scene, monkeypatch)
+
+
+def test_an_empty_file_is_not_looped_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with wave.open(str(tmp_path / "empty.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SECOND)
+
+    async def scene(stage: Stage) -> None:
+        stage.player.play(Play(url="empty.wav"), loop=True)
+        await stage.settle()
+        assert not stage.player.playing
+
+    assert on_stage(scene, monkeypatch, media=MediaSource(tmp_path)).ended == [("empty.wav", True)]

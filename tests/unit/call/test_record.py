@@ -52,7 +52,7 @@ def lane(call: Call) -> Lane:
     return call.leg.lane
 
 
-def test_a_record_tells_who_when_and_why(call: Call) -> None:
+def test_t31_a_record_tells_who_when_and_why(call: Call) -> None:
     call.times.answer, call.times.end = 1_700_000_001.0, 1_700_000_009.5
     call.ending = ending_by_peer(inbound=True)
     call.news.errors += ["first", "last"]
@@ -81,6 +81,13 @@ def test_quality_counts_loss_and_real_delay(call: Call, lane: Lane) -> None:
     assert jittery.mos == media.mos
 
 
+def test_what_the_peer_reports_and_what_did_not_authenticate_is_told(call: Call, lane: Lane) -> None:
+    lane.statistics = replace(lane.snapshot(), remote_lost=7, remote_jitter_ms=4.5, srtp_rejected=3)
+    media = record_of(call).media
+    assert media is not None
+    assert (media.remote_lost, media.remote_jitter_ms, media.srtp_rejected) == (7, 4.5, 3)
+
+
 def test_a_line_without_packets_has_no_quality(call: Call, lane: Lane) -> None:
     lane.statistics = lane.snapshot()
     media = record_of(call).media
@@ -95,7 +102,7 @@ def test_a_recording_is_listed_unless_it_failed(call: Call, tmp_path: Path) -> N
     (file,) = record_of(call).recorder or []
     assert (file.path, file.size, file.extra) == (str(path), 44, {"samples": 16_000})
     call.on_lane(RecordingClosed(0, 7, 5, str(path), 0, "disk full"))
-    assert record_of(call).recorder is None
+    assert [each.path for each in record_of(call).recorder or []] == [str(path)]
 
 
 def test_a_clients_audio_that_was_lost_is_counted(call: Call, lane: Lane) -> None:

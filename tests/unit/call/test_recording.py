@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from active_call.call.recording import RecordingPolicy, below
+from active_call.call.recording import RecordingPlan, RecordingPolicy, below
 from active_call.core.errors import LocalProtocolError
 from active_call.wire.options import RecorderOption
 
@@ -59,3 +59,10 @@ def test_no_name_leads_out_of_a_folder(name: str) -> None:
         return
     assert path.is_relative_to(ROOT)
     assert ".." not in path.parts
+
+
+def test_each_further_part_has_its_own_file() -> None:
+    plan = RecordingPlan("a/b-2.wav", 8_000, 100)
+    second = plan.next_part()
+    assert (second.path, second.rate_hz, second.flush_ms) == ("a/b-2-2.wav", 8_000, 100)
+    assert second.next_part().path == "a/b-2-3.wav"

@@ -1,6 +1,7 @@
 """How calls of clients come about."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from active_call.call.state import CallState
 from active_call.core.errors import ActiveCallError, LocalProtocolError
 from active_call.lanes.messages import ConfigureLane, OpenExternal, StartRecording
 from active_call.outbound.guard import Origin
-from active_call.sip.events import Answered, Ended, Rejected
+from active_call.sdp.negotiate import LocalMedia, answer_offer, make_offer
+from active_call.sip import events as sip_events
+from active_call.sip.events import Acknowledged, Answered, Ended, OfferReceived, Rejected
 from active_call.wire import events
 from active_call.wire.commands import Hangup, Invite, Reject, Ringing, Start
 from active_call.wire.options import AmbianceOption, CallOption, RecorderOption, SipOption, TtsOption
-from tests.unit.call.fakes import OFFER, NotingDialogue
+from tests.unit.call.fakes import HOLD, OFFER, NotingDialogue, NotingSip
 from tests.unit.call.scene import Scene, plays
 
 # --- a client's own audio -------------------------------------------------------------------------------
@@ -113,7 +116,8 @@ def test_nobody_to_call_ends_the_session(option: dict[str, Any], text: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("codec", "first", "complaints"), [(None, "pcmu", 0), ("PCMA", "pcma", 0), ("opus", "pcmu", 1)]
+    ("codec", "first", "complaints"),
+    [(None, "pcmu", 0), ("PCMA", "pcma", 0), ("opus", "pcmu", 1), ("pcm", "pcm", 0)],
 )
 def test_the_codec_named_is_offered_first(codec: str | None, first: str, complaints: int) -> None:
     async def script(scene: Scene) -> None:
@@ -428,3 +432,131 @@ def test_a_playbook_written_by_a_client_plays_only_what_the_client_may(
     Scene("audio", playbooks={playbook: Lead(NotingDialogue(), CallOption())}).play(script)
 
     assert asked == [origin]
+
+
+# --- sessions -------------------------------------------------------------------------------------------
+
+PEER = LocalMedia("192.0.2.7", 4000, ("pcma",), session_id=1)
+
+
+def leg_of(scene: Scene) -> SipLeg:
+    assert isinstance(scene.call.leg, SipLeg)
+    return scene.call.leg
+
+
+def test_early_media_are_heard_before_the_answer() -> None:
+    async def script(scene: Scene) -> None:
+        await scene.dial()
+        early, _ = answer_offer(leg_of(scene).local_sdp, PEER)
+        scene.sip.happens(sip_events.Ringing(183, "Session Progress", early))
+        await asyncio.sleep(1)
+        assert [told.remote for told in scene.plane.told(ConfigureLane)] == [("192.0.2.7", 4000)]
+        assert scene.call.state is CallState.RINGING
+        scene.sip.happens(sip_events.Ringing(183, "Session Progress", b"nonsense"))
+        scene.sip.happens(Answered(early))
+        await asyncio.sleep(1)
+        assert len(scene.plane.told(ConfigureLane)) == 1
+        await scene.give(Hangup())
+
+    scene = Scene("sip").play(script)
+    assert [ringing.early_media for ringing in scene.all(events.Ringing)] == [True, False]
+    assert scene.names() == ["trackStart", "ringing", "ringing", "answer", "trackEnd", "hangup"]
+
+
+def test_of_two_answers_the_call_goes_on_with_the_last() -> None:
+    async def script(scene: Scene) -> None:
+        await scene.dial()
+        for port in (4000, 6000):
+            answer, _ = answer_offer(leg_of(scene).local_sdp, replace(PEER, port=port))
+            scene.sip.happens(Answered(answer))
+        await asyncio.sleep(1)
+        await scene.give(Hangup())
+
+    scene = Scene("sip").play(script)
+    assert scene.names() == ["trackStart", "answer", "trackEnd", "hangup"]
+    ports = [told.remote[1] for told in scene.plane.told(ConfigureLane) if told.remote is not None]
+    assert ports == [4000, 6000]
+
+
+def test_a_callee_that_answers_on_hold_holds() -> None:
+    async def script(scene: Scene) -> None:
+        await scene.dial()
+        scene.sip.happens(Answered(HOLD))
+        await asyncio.sleep(1)
+        scene.sip.happens(OfferReceived(OFFER))
+        await scene.give(Hangup())
+
+    scene = Scene("sip").play(script)
+    assert [hold.on_hold for hold in scene.all(events.Hold)] == [True, False]
+
+
+def test_t06_a_caller_without_an_offer_talks_when_it_has_answered_ours() -> None:
+    async def script(scene: Scene) -> None:
+        claimed(scene)
+        await scene.give(Ringing(early_media=True))
+        await scene.accept(sip=SipOption(enable_srtp=True))
+        assert scene.sip.done == ["ring", "accept"]
+        assert scene.plane.told(ConfigureLane) == []
+        scene.sip.remote_sdp, _ = answer_offer(leg_of(scene).local_sdp, PEER)
+        scene.sip.happens(Acknowledged())
+        await asyncio.sleep(1)
+        assert scene.call.state is CallState.TALKING
+        assert leg_of(scene).secure
+        await scene.give(Hangup())
+
+    scene = Scene("waiting")
+    scene.sip = NotingSip(None)
+    assert scene.play(script).names()[-3:] == ["answer", "trackEnd", "hangup"]
+    assert [sender for sender, _ in scene.errors()] == ["ringing"]
+
+
+@pytest.mark.parametrize("answer", [None, b"nonsense", OFFER.replace(b"AVP 0", b"AVP 99")])
+def test_a_caller_that_never_answers_our_offer_ends_the_call(answer: bytes | None) -> None:
+    async def script(scene: Scene) -> None:
+        claimed(scene)
+        await scene.accept()
+        scene.sip.remote_sdp = answer
+        scene.sip.happens(Acknowledged())
+        await asyncio.sleep(1)
+
+    scene = Scene("waiting")
+    scene.sip = NotingSip(None)
+    scene.play(script)
+    assert [sender for sender, _ in scene.errors()] == ["accept"]
+    assert scene.sip.done[-1] == "hangup"
+
+
+def test_our_own_hold_is_told_only_if_it_fails() -> None:
+    async def script(scene: Scene) -> None:
+        await scene.dial()
+        scene.sip.happens(Answered(OFFER))
+        await asyncio.sleep(1)
+        leg = leg_of(scene)
+        leg.hold(True)
+        scene.sip.happens(sip_events.OfferAnswered(answer_offer(leg.local_sdp, PEER)[0]))
+        await asyncio.sleep(1)
+        assert not scene.plane.told(ConfigureLane)[-1].receiving
+        leg.hold(False)
+        scene.sip.happens(sip_events.OfferRefused(488, "No"))
+        scene.sip.happens(sip_events.OfferAnswered(None))
+        await scene.give(Hangup())
+
+    scene = Scene("sip").play(script)
+    assert scene.all(events.Hold) == []
+    assert scene.errors()[0] == ("hold", "the peer refused: 488 No")
+
+
+def test_keys_are_not_told() -> None:
+    offer = make_offer(LocalMedia("192.0.2.7", 4000, ("pcmu",), session_id=1, srtp=True))
+
+    async def script(scene: Scene) -> None:
+        claimed(scene)
+        await scene.accept()
+        await scene.give(Hangup())
+
+    scene = Scene("waiting")
+    scene.sip = NotingSip(offer)
+    scene.play(script)
+    for event in (scene.told(events.Incoming), scene.told(events.Answer)):
+        assert "inline:***" in (event.sdp or "")
+        assert not [line for line in (event.sdp or "").split("inline:")[1:] if not line.startswith("***")]

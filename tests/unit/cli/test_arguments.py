@@ -72,7 +72,6 @@ def test_call_takes_a_sip_uri(uri: str) -> None:
         (["--call", "sip:1001@host:0"], "--call: .* is not a SIP URI"),
         (["--call", "sip:1001@host:65536"], "--call: .* is not a SIP URI"),
         (["--call", "sip:a b@host"], "--call: .* is not a SIP URI"),
-        (["--call", "sips:1001@host"], "SIP over TLS comes later"),
         (["--download-models", "all"], "offline models come later"),
         (["--models-dir", "./models"], "offline models come later"),
         (["--exit-after-download"], "offline models come later"),

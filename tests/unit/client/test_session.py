@@ -151,6 +151,10 @@ async def every_command(call: Session) -> None:
     await call.mute("t")
     await call.unmute()
     await call.refer("sip:d@e")
+    await call.bridge("other")
+    await call.unbridge("other")
+    await call.send_dtmf("1#")
+    await call.message("hi", content_type="text/html", refer=True)
     await call.history("user", "hi")
     await call.custom({"a": 1})
     await call.hangup("done")
@@ -162,7 +166,7 @@ def test_commands_are_what_the_gateway_reads() -> None:
     names = [parse_command(text).command for text in socket.sent]
     assert " ".join(names) == (
         "invite start accept reject ringing tts play interrupt pause resume "
-        "mute unmute refer history custom hangup"
+        "mute unmute refer bridge unbridge sendDtmf message history custom hangup"
     )
 
 

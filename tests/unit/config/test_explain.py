@@ -29,7 +29,7 @@ from active_call.core.errors import ConfigError
         ("udp_port = 65536", ":1: udp_port: 65536 is too large; write 65535 or less"),
         ("udp_port = -1", ":1: udp_port: -1 is too small; write 0 or more"),
         ("addr = 5", ':1: addr: is a number; write text in quotes, "..."'),
-        ('enable_srtp = "yes"', ":1: enable_srtp: is text; write true or false, without quotes"),
+        ('enable_srtp = "yes"', ':1: enable_srtp: write true (offer it), false or "require"'),
         ('codecs = "pcmu"', ":1: codecs: is text; write a list, [...]"),
         ('codecs = [\n"pcmu",\n"opsu"]', ':3: codecs[1]: "opsu" is not a codec; did you mean opus?'),
         ('handler = "a.md"', ":1: handler: is text; write a table"),

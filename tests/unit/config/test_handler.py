@@ -30,11 +30,11 @@ LINES = PlaybookHandler.model_validate(
         ("", "", "default.md"),
     ],
 )
-def test_the_first_rule_whose_patterns_all_match_decides(caller: str, callee: str, playbook: str) -> None:
+def test_t12_the_first_rule_whose_patterns_all_match_decides(caller: str, callee: str, playbook: str) -> None:
     assert LINES.route(caller, callee) == playbook
 
 
-def test_without_a_match_and_a_default_the_call_is_rejected() -> None:
+def test_t12_without_a_match_and_a_default_the_call_is_rejected() -> None:
     handler = PlaybookHandler.model_validate(
         {"type": "playbook", "rules": [{"callee": "^1001$", "playbook": "a.md"}]}
     )

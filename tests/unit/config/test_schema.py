@@ -13,7 +13,9 @@ def test_defaults() -> None:
     config = Config()
     assert (config.addr, config.udp_port, config.http_address) == ("0.0.0.0", 25060, ("0.0.0.0", 8080))
     assert (config.rtp_start_port, config.rtp_end_port) == (12000, 42000)
-    assert config.codecs == ["pcmu", "pcma", "telephone_event"]
+    assert config.codecs == ["pcmu", "pcma", "g722", "g729", "telephone_event", "opus"]
+    assert (config.tcp, config.tls_port, config.tls_verify, config.enable_srtp) == (True, None, True, False)
+    assert (config.graceful_shutdown, config.graceful_shutdown_timeout) == (True, 30.0)
     assert config.handler is None
     assert config.records_root is None
     assert not config.recording.every_call
@@ -33,15 +35,28 @@ def test_durations(value: str, seconds: float) -> None:
 
 
 def test_codecs_have_aliases_and_any_case() -> None:
-    config = parse_config('codecs = ["PCMA", "opus", "dtmf", "2833", "pcmu"]')
-    assert config.codecs == ["pcma", "opus", "telephone_event", "pcmu"]
+    config = parse_config('codecs = ["PCMA", "dtmf", "2833", "pcmu"]')
+    assert config.codecs == ["pcma", "telephone_event", "pcmu"]
     assert config.audio_codecs == ("pcma", "pcmu")
     assert config.telephone_event
-    assert config.not_effective() == ["codec opus is not effective yet"]
+    assert config.not_effective() == []
+
+
+def test_a_codec_that_this_machine_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "active_call.config.schema.available_codecs", lambda: frozenset(("pcmu", "pcma", "g722"))
+    )
+    config = parse_config('codecs = ["g729", "g722", "pcmu"]')
+    assert config.audio_codecs == ("g722", "pcmu")
+    [line] = config.not_effective()
+    assert line.startswith("codec g729 is left out: install the library libbcg729")
+    assert Config().audio_codecs == ("pcmu", "pcma", "g722")
+    assert Config().not_effective() == []
 
 
 @pytest.mark.parametrize("codecs", ['["opus"]', '["telephone_event"]', "[]"])
-def test_a_call_needs_an_audio_codec_that_works(codecs: str) -> None:
+def test_a_call_needs_an_audio_codec_that_works(codecs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("active_call.config.schema.available_codecs", lambda: frozenset(("pcmu", "pcma")))
     with pytest.raises(ConfigError, match="name pcmu or pcma"):
         parse_config(f"codecs = {codecs}")
 
@@ -78,14 +93,10 @@ def test_enabled_recording_without_auto_start_waits_to_be_asked() -> None:
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("tls_port = 5061", "tls_port"),
-        ("enable_srtp = true", "enable_srtp"),
-        ('[[register_users]]\nserver = "pbx.example"\nusername = "1001"', "register_users"),
-        ('[[rewrites]]\nmatch = "a"\nrewrite = "b"', "rewrites"),
-        ('[[trunk_rules]]\nmatch.from.user = "^1"\nrewrite.to.host = "b.example"', "trunk_rules"),
         ('[callrecord]\ntype = "http"\nurl = "https://cdr.example/"', "callrecord"),
         ('[recording]\nformat = "pcmu"', "recording.format"),
         ("[console]\nany = 1", "console"),
+        ("enable_ice_lite = true", "enable_ice_lite"),
     ],
 )
 def test_keys_without_effect_are_reported(text: str, key: str) -> None:
@@ -94,7 +105,62 @@ def test_keys_without_effect_are_reported(text: str, key: str) -> None:
 
 
 def test_a_later_key_at_its_default_is_not_reported() -> None:
-    assert parse_config("enable_srtp = false\nregister_users = []").not_effective() == []
+    assert parse_config("enable_ice_lite = false").not_effective() == []
+
+
+def test_the_keys_of_sip_are_effective() -> None:
+    config = parse_config(
+        'tls_port = 5061\ntls_cert_file = "cert.pem"\ntls_key_file = "key.pem"\ntls_verify = false\n'
+        'tls_ca_file = "ca.pem"\ntcp = false\nenable_srtp = "require"\nauto_learn_public_address = true\n'
+        'callid_suffix = "gw1.example.com"\nenable_options_response = false\naddr = "::"\n'
+        '[[register_users]]\nserver = "pbx.example"\nusername = "1001"\n'
+        '[[rewrites]]\nmatch = "a"\nrewrite = "b"\n'
+        '[[trunk_rules]]\nmatch.from.user = "^1"\nrewrite.to.host = "b.example"'
+    )
+    assert config.not_effective() == []
+    assert config.enable_srtp == "require"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("tls_port = 5061", r":1: tls_port: needs a certificate: write tls_cert_file = "),
+        (
+            'udp_port = 5060\ntls_cert_file = "c.pem"\ntls_port = 5060',
+            ":3: tls_port: 5060 is the port of SIP over UDP and TCP already",
+        ),
+        ('enable_srtp = "yes"', ':1: enable_srtp: write true .offer it., false or "require"'),
+        ('srtp = "require"\nenable_srtp = true', ":1: srtp: is also written as enable_srtp"),
+        ('callid_suffix = "a b"', ":1: callid_suffix: does not look right"),
+    ],
+)
+def test_what_does_not_go_together(text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        parse_config(text)
+
+
+def test_tls_and_udp_may_share_a_port_without_tcp() -> None:
+    text = 'udp_port = 5060\ntls_cert_file = "c.pem"\ntls_port = 5060\ntcp = false'
+    assert parse_config(text).tls_port == 5060
+
+
+def test_a_certificate_without_a_port_is_reported() -> None:
+    assert parse_config('tls_cert_file = "c.pem"').not_effective() == [
+        "key tls_cert_file is not effective: there is no tls_port"
+    ]
+
+
+@pytest.mark.parametrize(("text", "policy"), [('srtp = "require"', "require"), ("srtp = true", True)])
+def test_srtp_is_another_name(text: str, policy: object) -> None:
+    assert parse_config(text).enable_srtp == policy
+
+
+def test_an_account_may_be_there_once() -> None:
+    user = '[[register_users]]\nserver = "{}"\nusername = "1001"\n{}'
+    with pytest.raises(ConfigError, match=":1: register_users: 1001 at PBX.example is there twice"):
+        parse_config(user.format("pbx.example", "") + user.format("PBX.example", ""))
+    two = user.format("pbx.example", "disabled = true\n") + user.format("pbx.example", "")
+    assert len(parse_config(two).register_users) == 2
 
 
 def test_the_keys_of_the_api_are_effective() -> None:

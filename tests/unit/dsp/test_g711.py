@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from active_call.dsp.g711 import A_LAW, G711, MU_LAW, SILENCE
+from active_call.dsp.g711 import A_LAW, G711, MU_LAW, SILENCE, recode
 
 
 def decode(codes: list[int], law: int) -> list[int]:
@@ -45,3 +45,10 @@ def test_lanes_of_both_laws_in_one_block() -> None:
     codec, out = G711(2, 2), np.empty((2, 2), np.uint8)
     codec.encode(np.zeros((2, 2), np.int16), np.array([MU_LAW, A_LAW]), out)
     assert np.array_equal(out, np.repeat(SILENCE[:, None], 2, axis=1))
+
+
+@pytest.mark.parametrize("law", [MU_LAW, A_LAW])
+def test_codes_of_the_other_law_become_the_nearest_of_this(law: int) -> None:
+    other = A_LAW if law == MU_LAW else MU_LAW
+    codes = list(range(256))
+    assert recode(np.array(codes, np.uint8), law).tolist() == encode(decode(codes, other), law)

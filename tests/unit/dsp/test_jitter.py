@@ -1,8 +1,7 @@
 import numpy as np
 
-from active_call.core.audio import Pcm
 from active_call.dsp.g711 import MU_LAW
-from active_call.dsp.jitter import Accepted, Concealment, JitterBuffer
+from active_call.dsp.jitter import Accepted, JitterBuffer
 from active_call.dsp.rtp import PacketMatrix, packet
 
 ROW = np.array([2])
@@ -216,31 +215,30 @@ def test_reception_figures_for_rtcp() -> None:
     assert line.jitter.reception(2) == (1, 10, 13, 1)
 
 
-def conceal(concealment: Concealment, samples: Pcm, *, present: bool) -> tuple[Pcm, bool]:
-    frame = samples[None].copy()
-    concealed = concealment.fill(ROW, frame, np.array([present]))
-    return frame[0], bool(len(concealed))
+def test_handles_are_queued_like_codes_and_missing_ones_are_0() -> None:
+    jitter, matrix = JitterBuffer(4), PacketMatrix(1)
+    jitter.open(2, law=None, delay_ms=20)
+    out = np.zeros((1, 160), np.uint8)
+    played, following = [], []
+    for tick in range(5):
+        if tick != 2:
+            data = packet(0, tick, tick * 160, 1, bytes(160))
+            matrix.views[0][: len(data)] = data
+            fields = matrix.parse(np.array([len(data)]))
+            matrix.handles[0, :2] = (10 * tick + 1, 10 * tick + 2)
+            columns = fields.sequence, fields.timestamp, fields.ssrc, fields.valid, fields.length
+            jitter.receive(tick, ROW, *columns, matrix, np.array([0]))
+        jitter.playout(tick, ROW, LAW, out)
+        played.append(out.view(np.uint64)[0, ::10].tolist())
+        following.append(jitter.following(tick, 2))
+    assert played == [[0, 0], [1, 2], [11, 12], [0, 0], [31, 32]]
+    assert following == [1, 11, 0, 31, 41]
 
 
-def test_missing_frames_echo_the_last_one_and_fade() -> None:
-    concealment, voice = Concealment(4), np.full(160, 10_000, np.int16)
-    conceal(concealment, voice, present=True)
-    levels = [int(np.abs(conceal(concealment, voice, present=False)[0]).max()) for _ in range(5)]
-    assert levels == [10_000, 6_000, 2_500, 0, 0]
-
-
-def test_concealment_starts_without_a_step() -> None:
-    concealment, ramp = Concealment(4), np.arange(160, dtype=np.int16) * 50
-    conceal(concealment, ramp, present=True)
-    filled, concealed = conceal(concealment, ramp, present=False)
-    assert concealed
-    assert filled[0] == ramp[-1]
-
-
-def test_nothing_is_concealed_after_deliberate_silence() -> None:
-    concealment, voice = Concealment(4), np.full(160, 10_000, np.int16)
-    conceal(concealment, voice, present=True)
-    concealment.silence(ROW)
-    filled, concealed = conceal(concealment, voice, present=False)
-    assert not concealed
-    assert not filled.any()
+def test_a_clock_that_changed_goes_on_after_what_is_queued() -> None:
+    line = Line()
+    line.run(on_time(range(10)), 10)
+    line.jitter.restart(line.now, 2, 700_000)
+    for number in range(10, 14):
+        line.take(number, stamp=700_000 + (number - 10) * 160)
+    assert [line.play() for _ in range(6)] == [8, 9, 10, 11, 12, 13]

@@ -26,6 +26,7 @@ class NotingPlane:
         self.answers = True
         """Whether it confirms that it has let go of a lane."""
         self.overloaded = False
+        self.slack_ms = 15.0
 
     def send(self, message: ControlMessage, fds: tuple[int, ...] = ()) -> None:
         self.sent.append(message)
@@ -51,7 +52,7 @@ class NotingPlane:
         self.table.opened_tick[row] = 0
         return Lane(cast("MediaPlane", self), LaneRef(row, 7), None, OpenExternal(row, 7, codec, rate_hz))
 
-    def open_lane(self) -> Lane:
+    def open_lane(self, *, ipv6: bool = False) -> Lane:
         """The next free row's lane. Raises MediaError when all are taken."""
         return self._opened(self.lane)
 

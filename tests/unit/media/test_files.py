@@ -178,3 +178,23 @@ def test_a_sound_file_that_is_no_sound_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="not an audio file"):
         asyncio.run(media.sound_file(str(tmp_path / "a.wav"), Origin.OPERATOR))
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "exists"),
+    [
+        ("a.wav", Origin.CLIENT, True),
+        ("/a.wav", Origin.CLIENT, True),
+        ("b.wav", Origin.CLIENT, False),
+        ("../media/a.wav", Origin.CLIENT, False),
+        ("", Origin.CLIENT, False),
+        ("http://media.example/never-fetched", Origin.CLIENT, True),
+        ("/nowhere/a.wav", Origin.OPERATOR, False),
+    ],
+)
+def test_whether_a_file_exists(tmp_path: Path, name: str, origin: Origin, exists: bool) -> None:
+    network = Network()
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "a.wav").write_bytes(sound())
+    assert asyncio.run(source(tmp_path, network).exists(name, origin)) is exists
+    assert network.fetched == []

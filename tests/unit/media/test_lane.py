@@ -275,3 +275,13 @@ def test_a_tap_that_was_not_attended_for_long_goes_on_with_what_the_rings_still_
     lane.attend()
     assert got == list(range(got[0], 10 * 32_768, 320))
     assert 10 * 32_768 - got[0] == 101 * 320
+
+
+def test_statistics_tell_what_reports_and_encryption_say() -> None:
+    plane = NotingPlane()
+    lane = plane.lane()
+    row = lane.ref.row
+    plane.table.srtp_rejected[row], plane.table.remote_lost[row] = 3, 4
+    plane.table.remote_jitter_ms[row] = 1.234
+    statistics = lane.snapshot()
+    assert (statistics.srtp_rejected, statistics.remote_lost, statistics.remote_jitter_ms) == (3, 4, 1.23)

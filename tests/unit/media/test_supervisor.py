@@ -48,6 +48,18 @@ def test_a_row_is_free_again_when_the_active_process_and_the_recorder_let_go(pla
     assert plane.open_lane().ref.row == lane.ref.row
 
 
+def test_t40_ports_are_used_up_in_words_and_free_again_after_the_call() -> None:
+    plane = MediaPlane(capacity=4, ports=PortRange(47_110, 47_113, "127.0.0.1"), cname="test")
+    lanes = [plane.open_lane(), plane.open_lane()]
+    assert sorted(lane.port for lane in lanes) == [47_110, 47_112]
+    with pytest.raises(MediaError, match="no RTP port is free in 47110-47113"):
+        plane.open_lane()
+    lanes[0].close()
+    says(plane, closed(lanes[0]))
+    assert plane.open_lane().port == lanes[0].port
+    asyncio.run(plane.aclose())
+
+
 def test_what_names_a_former_lane_is_ignored(plane: MediaPlane) -> None:
     lane = plane.open_lane()
     told: list[LaneEvent] = []

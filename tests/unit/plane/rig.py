@@ -1,13 +1,14 @@
 """A MediaTick without sockets: packets are queued, ticks are run one by one."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from active_call.core.audio import Pcm
+from active_call.dsp.coders import make_encoder
 from active_call.dsp.rtp import packet
 from active_call.lanes.external import IN_FRAMES, OUT_FRAMES, ExternalCodec, frame_bytes
 from active_call.lanes.messages import (
@@ -20,6 +21,7 @@ from active_call.lanes.messages import (
     OpenLane,
     PlaneEvent,
     RecordingClosed,
+    RtpFormat,
     SpeechEnded,
     SpeechStarted,
 )
@@ -90,6 +92,8 @@ class Rig:
         self.events: list[PlaneEvent] = []
         self.orders: list[Order] = []
         self.frame_bytes: dict[int, int] = {}
+        self.wire: dict[int, list[bytes]] = {}
+        """All packets sent by row."""
 
     def open(self, row: int = 0, **settings: object) -> None:
         """A fresh lane, configured, and connected to REMOTE unless latching is tried out."""
@@ -183,6 +187,8 @@ class Rig:
         media.commit()
         out = media.transmission
         sent = {row: bytes(out.views.get(row) or out.packets.views[row]) for row in out.rows}
+        for row, data in [*sent.items(), *out.more]:
+            self.wire.setdefault(row, []).append(data)
         media.deliver()
         media.finish()
         self.orders += media.take_orders()
@@ -230,3 +236,60 @@ def tone(ticks: int) -> Pcm:
 def speech(number: int) -> bytes:
     """20 ms of G.711 codes, different for each number."""
     return bytes((number * 7 + i) % 256 for i in range(160))
+
+
+class Peer:
+    """Somebody who talks to a lane in packets of `ptime_ms`."""
+
+    def __init__(self, rig: Rig, form: RtpFormat, row: int = 0, *, ptime_ms: int = 20) -> None:
+        self.sequence, self.timestamp, self.ssrc = 100, 5000, 9
+        self.ptime_ms = ptime_ms
+        self._rig, self._row = rig, row
+        self.use(form)
+
+    def use(self, form: RtpFormat) -> None:
+        """Go on with another codec, as if it had been that from the start."""
+        self.form, self._encoder = form, make_encoder(form)
+        self.step = form.clock_hz * self.ptime_ms // 1000
+
+    def packets(self, samples: Pcm) -> list[bytes]:
+        """The packets of so much audio at 16 kHz, in order."""
+        rate = self._encoder.rate_hz
+        heard = samples[:: 16_000 // rate]
+        length = rate * self.ptime_ms // 1000
+        made = []
+        for start in range(0, len(heard) - length + 1, length):
+            payload = self._encoder.encode(heard[start : start + length])
+            made.append(packet(self.form.payload_type, self.sequence, self.timestamp, self.ssrc, payload))
+            self.sequence += 1
+            self.timestamp += self.step
+        return made
+
+    def talk(self, samples: Pcm, *, lose: Container[int] = ()) -> None:
+        """Send so much audio, and run the ticks that it takes; some packets, counted from 0, get lost."""
+        waiting = dict(enumerate(self.packets(samples)))
+        for tick in range(len(samples) // 320):
+            due = [number for number in waiting if number * self.ptime_ms // 20 <= tick]
+            for number in due:
+                data = waiting.pop(number)
+                if number not in lose:
+                    self._rig.arrive(data, self._row)
+            self._rig.tick()
+
+
+def hum(ticks: int, hz: float = 400.0) -> Pcm:
+    """A steady tone of so many ticks, without a step from one piece to the next."""
+    samples: Pcm = (8000 * np.sin(np.arange(320 * ticks) * 2 * np.pi * hz / 16_000)).astype(np.int16)
+    return samples
+
+
+def pitch(samples: Pcm) -> float:
+    """The loudest frequency, in Hz."""
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(np.argmax(spectrum)) * 16_000 / len(samples)
+
+
+def quietest(samples: Pcm) -> float:
+    """The level (RMS) of the quietest 10 ms."""
+    parts = samples[: len(samples) // 160 * 160].reshape(-1, 160).astype(float)
+    return float(np.sqrt((parts**2).mean(axis=1)).min())

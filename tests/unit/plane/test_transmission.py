@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 
-from active_call.lanes.messages import PCMA, AdjustLane, SendDigits
-from tests.unit.plane.rig import Rig, numbers, tone
+from active_call.dsp.coders import make_decoder, make_encoder
+from active_call.lanes.messages import PCMA, AdjustLane, Flushed, RtpFormat, SendDigits
+from tests.unit.dsp.voice import FORMATS, G722, OPUS
+from tests.unit.plane.rig import Rig, hum, numbers, pitch, tone
 
 
 def test_silence_is_sent_when_nothing_plays() -> None:
@@ -124,3 +127,141 @@ def test_a_flush_of_the_last_moment_keeps_the_gain() -> None:
     rig.flush(fade=320)
     rig.finish()
     assert 0 < rig.sent(1)[0] <= 500
+
+
+# --- codecs and durations -------------------------------------------------------------------------------
+
+
+def stamps(packets: list[bytes]) -> list[int]:
+    """Timestamps since the lane opened."""
+    return [(numbers(data)[1] - (2**32 - 800)) % 2**32 for data in packets]
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: f"{form.codec}-{form.clock_hz}")
+@pytest.mark.parametrize("ptime_ms", [10, 20, 30, 40, 60])
+def test_every_codec_is_sent_in_packets_of_any_duration(form: RtpFormat, ptime_ms: int) -> None:
+    if ptime_ms not in make_encoder(form).lengths_ms:
+        ptime_ms, asked_ms = 20, ptime_ms
+    else:
+        asked_ms = ptime_ms
+    rig = Rig()
+    rig.open(sends=form, ptime_ms=asked_ms)
+    rig.play(hum(48))
+    rig.ticks(48)
+    sent = rig.wire[0]
+    assert len(sent) == 960 // ptime_ms == rig.table.tx_packets[0]
+    assert {data[1] for data in sent} == {form.payload_type}
+    assert [numbers(data)[0] for data in sent] == [(65_530 + n) % 65_536 for n in range(len(sent))]
+    assert stamps(sent) == [n * form.clock_hz * ptime_ms // 1000 for n in range(len(sent))]
+    assert rig.table.tx_octets[0] == sum(len(data) - 12 for data in sent)
+    decoder = make_decoder(form)
+    heard = np.concatenate([decoder.decode(data[12:]) for data in sent])
+    assert len(heard) == decoder.rate_hz * 960 // 1000
+    assert pitch(heard.repeat(16_000 // decoder.rate_hz)[4800:]) == pytest.approx(400, abs=2)
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: f"{form.codec}-{form.clock_hz}")
+def test_silence_is_sent_with_every_codec(form: RtpFormat) -> None:
+    rig = Rig()
+    rig.open(sends=form)
+    rig.play(hum(5))
+    rig.ticks(60)
+    decoder = make_decoder(form)
+    heard = np.concatenate([decoder.decode(data[12:]) for data in rig.wire[0]])
+    assert len(rig.wire[0]) == 60
+    assert np.abs(heard[len(heard) // 3 :].astype(int)).max() <= 16
+
+
+def test_a_flush_of_the_last_moment_waits_for_the_next_tick_where_the_encoder_has_a_memory() -> None:
+    rig, other = Rig(), Rig()
+    for one in (rig, other):
+        one.open(sends=G722)
+        one.play(hum(10))
+        one.ticks(3)
+    rig.prepare()
+    rig.flush(fade=0)
+    assert rig.finish() == other.tick()
+    assert np.array_equal(rig.sent(1), hum(4)[960:])
+    rig.ticks(1)
+    assert not rig.sent(1).any()
+    assert [event.position for event in rig.told(Flushed)] == [1280]
+
+
+def test_a_lane_that_may_send_again_begins_a_packet_with_what_it_says_then() -> None:
+    rig = Rig()
+    rig.open(ptime_ms=60)
+    rig.ticks(4)
+    rig.configure(ptime_ms=60, sending=False)
+    rig.ticks(4)
+    rig.configure(ptime_ms=60)
+    rig.ticks(3)
+    assert stamps(rig.wire[0]) == [0, 8 * 160]
+
+
+def test_keys_have_the_clock_that_was_agreed_on() -> None:
+    if OPUS not in FORMATS:
+        pytest.skip("needs libopus")
+    rig = Rig()
+    rig.open(sends=OPUS, sends_events=RtpFormat(110, "telephone-event", 48_000))
+    rig.ticks(2)
+    rig.media.apply(SendDigits(0, 1, "5", 100, 60))
+    rig.ticks(8)
+    events = [data for data in rig.wire[0] if data[1] & 0x7F == 110]
+    assert [data[1] >> 7 for data in events] == [1] + [0] * 6
+    assert set(stamps(events)) == {2 * 960}
+    assert [int.from_bytes(data[14:16], "big") for data in events] == [960, 1920, 2880, 3840, 4800, 4800, 4800]
+    assert [data[13] >> 7 for data in events] == [0] * 4 + [1] * 3
+    assert [numbers(data)[0] for data in rig.wire[0]] == [(65_530 + n) % 65_536 for n in range(10)]
+
+
+def test_a_key_takes_the_place_of_both_packets_of_10_ms() -> None:
+    rig = Rig()
+    rig.open(ptime_ms=10)
+    rig.media.apply(SendDigits(0, 1, "5", 40, 40))
+    rig.ticks(5)
+    kinds = [data[1] & 0x7F for data in rig.wire[0]]
+    assert kinds == [101] * 4 + [0, 0]
+    assert [numbers(data)[0] for data in rig.wire[0]] == [(65_530 + n) % 65_536 for n in range(6)]
+
+
+def test_a_spare_goes_on_with_a_codec_from_its_start() -> None:
+    old = Rig()
+    old.open(sends=G722, ptime_ms=40)
+    spare = Rig(old.table, active=False)
+    spare.tell(sends=G722, ptime_ms=40)
+    old.play(hum(30))
+    old.ticks(11)
+    spare.media.promote(11, {0: None})
+    spare.ticks(10)
+    sent = old.wire[0] + spare.wire[0]
+    assert [numbers(data)[0] for data in sent] == [(65_530 + n) % 65_536 for n in range(10)]
+    assert stamps(sent) == [320 * n for n in range(5)] + [160 * 11 + 320 * n for n in range(5)]
+
+
+def test_timestamps_go_on_when_the_clock_changes() -> None:
+    wide = RtpFormat(96, "l16", 16_000)
+    old = Rig()
+    old.ticks(3)
+    old.open()
+    spare = Rig(old.table, active=False)
+    spare.tell()
+    old.ticks(5)
+    for rig in (old, spare):
+        rig.configure(sends=wide)
+    old.ticks(2)
+    spare.media.promote(10, {0: None})
+    spare.ticks(1)
+    assert stamps(old.wire[0] + spare.wire[0]) == [0, 160, 320, 480, 640, 800, 1120, 1440]
+
+
+def test_the_report_tells_the_time_of_the_codecs_clock() -> None:
+    rig = Rig()
+    rig.open(sends=RtpFormat(96, "l16", 16_000))
+    assert rig.media.transmission.timestamp(0, 50) - (2**32 - 800) == 16_000
+
+
+def test_a_codec_that_is_not_there_sends_nothing_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.open(sends=RtpFormat(11, "l16", 44_100))
+    assert rig.tick() == {}
+    assert "l16 at 44100 Hz" in caplog.text

@@ -11,9 +11,9 @@ from active_call.playbook.runner import PlaybookDialogue
 from active_call.speech.llm.scripted import ScriptedLlm
 from active_call.speech.providers import ChatMessage, Llm, LlmOption
 from active_call.testing.clock import run
-from active_call.testing.fakecall import FakeCall
+from active_call.testing.fakecall import SERVER, SESSION, FakeCall
 from active_call.wire.commands import Hangup, Interrupt, Play, Refer, Tts
-from active_call.wire.events import Metrics
+from active_call.wire.events import Error, Metrics, TrackStart
 
 Script = Callable[[FakeCall], Awaitable[None]]
 
@@ -239,6 +239,51 @@ def test_a_transfer_waits_for_its_announcement() -> None:
     assert ended == 4000 + 100 + 19 * 50
 
 
+def test_the_agent_rests_while_the_caller_is_with_somebody_else() -> None:
+    async def script(call: FakeCall) -> None:
+        await asyncio.sleep(4)
+        call.words("a human")
+        await asyncio.sleep(3)
+        call.emit(TrackStart(track_id=SERVER, timestamp=call.now_ms(), play_id="ringback"))
+        call.voice()
+        call.silence()
+        call.transfer_answered()
+        call.words("hello, is this sales")
+        call.key("1")
+        await asyncio.sleep(300)  # and nobody asks whether they are still there
+        assert call.sent[-1] == Refer(callee="sip:1@10.0.0.1")
+        call.transfer_ended()
+        await asyncio.sleep(3)
+        call.words("thanks")
+        await asyncio.sleep(3)
+
+    llm = FakeLlm('One moment. <refer to="sip:1@10.0.0.1"/>', "You are back.", "Bye.")
+    call = call_with(PLAIN.replace("---\n", "---\nfollowup: {timeout: 5000, max: 2}\n", 1), llm, script)
+    assert llm.said(1)[-1][1].startswith("[transfer left]")
+    assert len(llm.asked) == 3
+    assert "sales" not in str(llm.said())
+    assert call.said()[-2:] == ["You are back.", "Bye."]
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_transfer_that_fails_is_the_agents_to_explain(begins: bool) -> None:
+    async def script(call: FakeCall) -> None:
+        await asyncio.sleep(4)
+        call.words("a human")
+        await asyncio.sleep(3)
+        if begins:
+            call.transfer_rejected(404)
+        else:
+            error = "refer: callee is a bare number"
+            call.emit(Error(track_id=SESSION, timestamp=call.now_ms(), sender="command", error=error))
+        await asyncio.sleep(3)
+
+    llm = FakeLlm('One moment. <refer to="sip:1@10.0.0.1"/>', "Nobody is there.")
+    call = call_with(PLAIN, llm, script)
+    assert llm.said()[-1][1].startswith("[transfer failed 404]" if begins else "[transfer failed]")
+    assert call.said()[-1] == "Nobody is there."
+
+
 def test_goto_and_variables_change_the_next_prompt() -> None:
     llm = FakeLlm('Thanks. <set_var key="name" value="Ann"/><goto scene="menu"/>', "Soup.")
     call = call_with(TWO_SCENES, llm, saying("i am ann", "what is there"))
@@ -274,6 +319,8 @@ def test_targets_and_sounds_are_templates() -> None:
         for key in ("1", "2"):
             await asyncio.sleep(2)
             call.key(key)
+            await asyncio.sleep(1)
+            call.transfer_rejected()
         await asyncio.sleep(1)
 
     text = (
@@ -281,8 +328,8 @@ def test_targets_and_sounds_are_templates() -> None:
         "dtmf: {1: {action: transfer, target: 'sip:{{ desk }}@pbx'}}\n---\n"
         '<play file="{{ desk }}.wav"/><dtmf digit="2" action="transfer" target="sip:{{ name }}@pbx"/>Be kind.'
     )
-    call = call_with(text, FakeLlm(), script, name="{{ desk }}")
-    assert [command for command in call.sent if not isinstance(command, Tts)] == [
+    call = call_with(text, FakeLlm("Sorry.", "Sorry."), script, name="{{ desk }}")
+    assert [command for command in call.sent if isinstance(command, Play | Refer)] == [
         Play(url="12.wav", play_id="turn-1"),
         Refer(callee="sip:12@pbx"),
         Refer(callee="sip:{{ desk }}@pbx"),

@@ -105,3 +105,13 @@ def test_a_dump_does_not_fill_the_disk(
     dump.close()
     assert (tmp_path / "a").stat().st_size <= 1000
     assert "lines were dropped" in caplog.text
+
+
+def test_keys_in_sip_messages_are_masked_if_so_wished(tmp_path: Path) -> None:
+    info = b"INFO sip:a SIP/2.0\r\nContent-Type: application/dtmf-relay\r\n\r\nSignal=5\r\n"
+    dump = Dump.open(tmp_path / "a", ManualClock())
+    dump.sip("<", info)
+    dump.mask_digits = True
+    dump.sip("<", info)
+    dump.close()
+    assert [line["content"].splitlines()[-1] for line in lines(tmp_path / "a")] == ["Signal=5", "Signal=*"]

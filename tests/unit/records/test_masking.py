@@ -1,7 +1,7 @@
 import pytest
 
 from active_call.core.urls import MASK
-from active_call.records.masking import mask, mask_text
+from active_call.records.masking import mask, mask_info, mask_text
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,29 @@ def test_the_text_of_a_playbook_may_hold_keys() -> None:
 
     assert "sk-123" not in str(told)
     assert told["name"] == {"playbook": "a.md"}
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        ("Signal=5\r\nDuration=160", "Signal=*\r\nDuration=160"),
+        ("Signal= #\r\n", "Signal=*\r\n"),
+        ("signal: 11\r\nduration=1", "signal:*\r\nduration=1"),
+        ("5", "*"),
+    ],
+)
+def test_keys_in_info_are_masked(body: str, left: str) -> None:
+    head = "INFO sip:a SIP/2.0\r\nCall-ID: 5\r\nContent-Type: application/dtmf-relay\r\n\r\n"
+    assert mask_info(head + body) == head + left
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "INFO sip:a SIP/2.0\r\nContent-Type: text/plain\r\n\r\nSignal=5",
+        "MESSAGE sip:a SIP/2.0\r\nContent-Type: application/dtmf\r\n\r\n5",
+        "INFO sip:a SIP/2.0\r\nc: application/dtmf",
+    ],
+)
+def test_other_messages_are_left_alone(message: str) -> None:
+    assert mask_info(message) == message

@@ -133,3 +133,16 @@ def test_later_pieces_do_not_change_a_turn() -> None:
     before = recorded(answer(), *exchange(0, "hi")).turns
     later = (metric("ttfb.tts.espeak", 3_000), playback(3_100, "p2"), history("hi", "user"))
     assert recorded(answer(), *exchange(0, "hi"), *later).turns == before
+
+
+def test_what_others_say_belongs_to_no_turn() -> None:
+    heard = recorded(
+        answer(),
+        events.TrackStart(track_id=AGENT, timestamp=1, refer=True),
+        events.TrackStart(track_id="bridge:a:to:b", timestamp=1),
+        events.AsrFinal(
+            track_id=AGENT, timestamp=2, index=0, start_time=0, end_time=2, text="I am sales", refer=True
+        ),
+        events.Dtmf(track_id=AGENT, timestamp=3, digit="1", refer=True),
+    )
+    assert heard.turns == []

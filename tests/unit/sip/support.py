@@ -2,7 +2,9 @@
 
 from active_call.core.tokens import token_source
 from active_call.sip.call import SipCall
+from active_call.sip.dialog import DialogId
 from active_call.sip.events import SipEvent
+from active_call.sip.hop import Hop
 from active_call.sip.inbound import InboundUsage
 from active_call.sip.message import Request, Response, parse_message
 from active_call.sip.outbound import OutboundUsage
@@ -10,8 +12,8 @@ from active_call.sip.stack import Incoming, SipStack
 from active_call.sip.usage import Usage
 from active_call.testing.fakenet import FakeNet
 
-ALICE = ("10.0.0.1", 5060)
-BOB = ("10.0.0.2", 5060)
+ALICE = Hop("10.0.0.1", 5060)
+BOB = Hop("10.0.0.2", 5060)
 OFFER = b"v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 ANSWER = b"v=0\r\no=- 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\nm=audio 5000 RTP/AVP 0\r\n"
 
@@ -19,20 +21,28 @@ ANSWER = b"v=0\r\no=- 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r
 class Agent:
     """A stack that notes what happens to it; an endpoint of FakeNet."""
 
-    def __init__(self, address: tuple[str, int], seed: int = 1) -> None:
-        self.stack = SipStack(local=lambda _: address, tokens=token_source(seed), user_agent="test")
+    def __init__(self, address: Hop, seed: int = 1) -> None:
+        self.stack = SipStack(local=lambda _: address[:2], tokens=token_source(seed), user_agent="test")
         self.address = address
         self.now = 0.0
+        self.names: dict[str, list[Hop]] = {}
+        """What names are found at; others are at Bob's address."""
         self.incoming: list[InboundUsage] = []
         self.events: list[tuple[Usage, SipEvent]] = []
-        self.sent: list[tuple[bytes, tuple[str, int]]] = []
+        self.sent: list[tuple[bytes, Hop]] = []
 
-    def receive_datagram(self, data: bytes, source: tuple[str, int], now: float) -> None:
+    def receive_datagram(self, data: bytes, source: Hop, now: float) -> None:
         self.now = now
         self.stack.receive_datagram(data, source, now)
         self.collect()
 
-    def datagrams_to_send(self) -> list[tuple[bytes, tuple[str, int]]]:
+    def datagrams_to_send(self) -> list[tuple[bytes, Hop]]:
+        while targets := self.stack.lookups_to_make():
+            for target in targets:
+                default = [target.hop._replace(host=BOB.host)]
+                hops = self.names.get(target.host, default)
+                reason = "" if hops else f"DNS: no address for {target.host} (NXDOMAIN)"
+                self.stack.looked_up(target, hops, reason, self.now)
         datagrams = self.stack.datagrams_to_send()
         self.sent += datagrams
         return datagrams
@@ -61,7 +71,7 @@ class Agent:
 
     # --- a single agent, spoken to in raw messages ------------------------------------------------------
 
-    def hear(self, data: bytes, now: float = 0.0, source: tuple[str, int] = ALICE) -> list[Request | Response]:
+    def hear(self, data: bytes, now: float = 0.0, source: Hop = ALICE) -> list[Request | Response]:
         """Receive `data`; what is sent because of it."""
         self.receive_datagram(data, source, now)
         return self.said()
@@ -78,6 +88,18 @@ class Agent:
     def said(self) -> list[Request | Response]:
         """What was sent since the last look."""
         return [parse_message(data) for data, _ in self.datagrams_to_send()]
+
+    @property
+    def dialogs(self) -> dict[DialogId, Usage]:
+        """The dialogs that the stack knows."""
+        return self.stack._core.dialogs
+
+    def wind_up(self, seconds: float) -> None:
+        """Hang up all calls and let time pass, while nobody answers."""
+        for usage in set(self.dialogs.values()):
+            usage.hangup(self.now)
+        self.said()
+        self.wait_until(self.now + seconds)
 
     def statuses(self, data: bytes, now: float = 0.0) -> list[int]:
         """The statuses that are answered to `data`."""

@@ -1,6 +1,5 @@
 import asyncio
 import logging
-import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
@@ -9,14 +8,16 @@ import pytest
 from active_call.core.errors import LocalProtocolError
 from active_call.core.log import TRACE
 from active_call.core.tokens import token_source
-from active_call.sip import agent as module
+from active_call.sip import own_address as module
 from active_call.sip.agent import Credentials, SipAgent, SipCall, SipConfig
 from active_call.sip.events import Ended, Rejected, SipEvent
+from active_call.sip.hop import Hop, Target
 from active_call.sip.message import Request, parse_message
+from active_call.sip.resolve import NotFound
 from active_call.sip.transport.udp import UdpTransport
 from tests.unit.sip.support import ALICE, ANSWER, OFFER, message, reply
 
-Received = Callable[[bytes, tuple[str, int]], None]
+Received = Callable[[bytes, Hop], None]
 
 
 class FakeTransport:
@@ -26,11 +27,11 @@ class FakeTransport:
 
     def __init__(self, receive: Received) -> None:
         self.receive = receive
-        self.sent: list[tuple[bytes, tuple[str, int]]] = []
+        self.sent: list[tuple[bytes, Hop]] = []
         self.broken = False
         self.closed = False
 
-    def send(self, data: bytes, destination: tuple[str, int]) -> None:
+    def send(self, data: bytes, destination: Hop) -> None:
         if self.broken:
             raise OSError(101, "Network is unreachable")
         self.sent.append((data, destination))
@@ -42,23 +43,42 @@ class FakeTransport:
         return [data.split(b"\r\n")[0].decode() for data, _ in self.sent]
 
 
+class FakeNames:
+    """In the place of DNS."""
+
+    def __init__(self) -> None:
+        self.asked: list[Target] = []
+
+    async def resolve(self, target: Target) -> list[Hop]:
+        self.asked.append(target)
+        assert "buggy" not in target.host
+        if "nowhere" in target.host:
+            raise NotFound(f"DNS: no address for {target.host} (NXDOMAIN)")
+        return [target.hop._replace(host="10.0.0.9")]
+
+    def known_address(self, name: str) -> str | None:
+        return "10.0.0.9" if any(target.host == name for target in self.asked) else None
+
+
 class World:
     """An agent without a socket, and what happened to it."""
 
     def __init__(self, on_call: Callable[[SipCall], None] | None = None, **config: Any) -> None:
         self.calls: list[SipCall] = []
-        self.seen: list[tuple[str, bytes, float, str]] = []
+        self.seen: list[tuple[str, bytes, float, str, Hop]] = []
         self.events: list[SipEvent] = []
+        self.names = FakeNames()
         self.agent = SipAgent(
-            SipConfig("10.0.0.2", 5060, **config),
+            SipConfig("10.0.0.2", 5060, tcp=False, **config),
             on_call=on_call or self.calls.append,
             tokens=token_source(1),
             on_message=lambda *seen: self.seen.append(seen),
+            resolver=self.names,
         )
 
     @property
     def transport(self) -> FakeTransport:
-        return cast("FakeTransport", self.agent._transport)
+        return cast("FakeTransport", self.agent._network._udp[4])
 
     def dial(self, target: str, credentials: Credentials | None = None) -> SipCall:
         return self.agent.invite(
@@ -68,11 +88,17 @@ class World:
 
 @pytest.fixture(autouse=True)
 def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def open_fake(host: str, port: int, receive: Received) -> FakeTransport:
+    async def open_fake(host: str, port: int, receive: Received, _: object) -> FakeTransport:
         return FakeTransport(receive)
 
     monkeypatch.setattr(UdpTransport, "open", open_fake)
     monkeypatch.setattr(module, "source_address", lambda peer: f"from {peer}")
+
+
+async def turns() -> None:
+    """Let the loop do what is ready."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 def run(scene: Callable[[World], Coroutine[Any, Any, None]], world: World | None = None) -> World:
@@ -143,47 +169,48 @@ def test_a_send_error_ends_the_call() -> None:
         world.dial("sip:bob@10.0.0.9")
         await asyncio.sleep(0)
 
-    assert run(scene).events == [Rejected(503, "Transport Error", {}), Ended("peer", "503 Transport Error")]
+    reason = "can't send to 10.0.0.9:5060: network is unreachable"
+    assert run(scene).events == [Rejected(503, reason, {}, ours=True), Ended("peer", f"503 {reason}")]
 
 
-def test_names_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    lookups: list[str] = []
-
-    def resolve(name: str, *rest: object, **options: object) -> list[object]:
-        lookups.append(name)
-        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("10.0.0.9", 0))]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-
+def test_calls_to_a_name_wait_for_one_lookup() -> None:
     async def scene(world: World) -> None:
         world.dial("sip:bob@pbx.example.com:5070")
-        world.dial("sip:eve@pbx.example.com")
-        await asyncio.gather(*world.agent._lookups)
-        await asyncio.sleep(0)
+        world.dial("sip:eve@pbx.example.com:5070")
         world.dial("sip:joe@pbx.example.com")
-        assert [to for _, to in world.transport.sent] == [
-            ("10.0.0.9", 5070),
-            ("10.0.0.9", 5060),
-            ("10.0.0.9", 5060),
-        ]
+        assert world.transport.sent == []
+        await turns()
+        assert sorted(to.port for _, to in world.transport.sent) == [5060, 5070, 5070]
+        assert {to.host for _, to in world.transport.sent} == {"10.0.0.9"}
 
-    run(scene)
-    assert lookups == ["pbx.example.com"]
+    asked = run(scene).names.asked
+    assert asked == [Target("pbx.example.com", 5070), Target("pbx.example.com")]
 
 
-def test_a_name_that_does_not_exist_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    def resolve(*_: object, **__: object) -> None:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-
+def test_a_name_that_does_not_exist_ends_the_call() -> None:
     async def scene(world: World) -> None:
         world.dial("sip:bob@nowhere.example.com")
-        await asyncio.wait(world.agent._lookups)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await turns()
 
-    assert [type(event) for event in run(scene).events] == [Rejected, Ended]
+    reason = "DNS: no address for nowhere.example.com (NXDOMAIN)"
+    assert run(scene).events == [Rejected(503, reason, {}, ours=True), Ended("peer", f"503 {reason}")]
+
+
+def test_an_unanswered_lookup_does_not_hold_up_other_calls() -> None:
+    class SlowNames(FakeNames):
+        async def resolve(self, target: Target) -> list[Hop]:
+            await asyncio.Event().wait()
+            return []
+
+    async def scene(world: World) -> None:
+        world.dial("sip:bob@pbx.example.com")
+        world.dial("sip:bob@10.0.0.9")
+        assert world.transport.lines() == ["INVITE sip:bob@10.0.0.9 SIP/2.0"]
+        await world.agent.aclose()
+
+    world = World()
+    world.agent._resolver = SlowNames()
+    run(scene, world)
 
 
 def test_messages_are_shown_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
@@ -192,11 +219,11 @@ def test_messages_are_shown_without_secrets(caplog: pytest.LogCaptureFixture) ->
         invite = parse_message(world.transport.sent[0][0])
         assert isinstance(invite, Request)
         challenge = 'WWW-Authenticate: Digest realm="r", nonce="n"\r\n'
-        world.transport.receive(reply(invite, 401, headers=challenge), ("10.0.0.9", 5060))
+        world.transport.receive(reply(invite, 401, headers=challenge), Hop("10.0.0.9", 5060))
         assert b"Authorization: Digest username" in world.transport.sent[-1][0]
         assert {seen[3] for seen in world.seen} == {call.call_id}
 
-    with caplog.at_level(TRACE, "active_call.sip.agent"):
+    with caplog.at_level(TRACE, "active_call.sip.trace"):
         world = run(scene)
     assert [direction for direction, *_ in world.seen] == [">", "<", ">", ">"]
     assert b"Authorization: <hidden>\r\n" in world.seen[-1][1]
@@ -222,7 +249,7 @@ def test_not_accepting() -> None:
     async def scene(world: World) -> None:
         world.agent.accepting = False
         world.transport.receive(message("INVITE", body=OFFER), ALICE)
-        assert world.transport.lines() == ["SIP/2.0 503 Service Unavailable"]
+        assert world.transport.lines() == ["SIP/2.0 503 Server shutting down"]
 
     assert run(scene).calls == []
 
@@ -245,7 +272,7 @@ def test_closing_waits_for_an_answer() -> None:
         assert isinstance(invite, Request)
         transport = world.transport
         loop = asyncio.get_running_loop()
-        loop.call_soon(lambda: transport.receive(reply(invite, 486), ("10.0.0.9", 5060)))
+        loop.call_soon(lambda: transport.receive(reply(invite, 486), Hop("10.0.0.9", 5060)))
         async with asyncio.timeout(0.5):
             await world.agent.aclose()
 
@@ -275,3 +302,71 @@ def test_before_the_start_nothing_can_be_sent() -> None:
 def test_the_address_that_peers_see(host: str, external: str | None, peer: str, advertised: str) -> None:
     agent = SipAgent(SipConfig(host, 0, external), on_call=lambda _: None)
     assert agent.advertised_host(peer) == advertised
+
+
+# --- addresses and keep-alives -------------------------------------------------------------------------
+
+
+def test_a_trunk_that_says_where_we_are_is_believed_if_wanted() -> None:
+    trunk = Hop("8.8.8.8", 5060)
+    told: list[tuple[str, int]] = []
+    world = World(learn_public_address=True)
+    world.agent.on_public_address = lambda host, port: told.append((host, port))
+
+    async def scene(world: World) -> None:
+        world.dial("sip:bob@8.8.8.8")
+        invite = parse_message(world.transport.sent[0][0])
+        assert isinstance(invite, Request)
+        ringing = reply(invite, 180).replace(b";rport", b";rport=40000;received=9.9.9.9")
+        world.transport.receive(ringing, trunk)
+        world.transport.receive(ringing, trunk)
+        world.dial("sip:bob@8.8.8.8")
+        invite = parse_message(world.transport.sent[-1][0])
+        assert (invite.via.host, invite.via.port) == ("9.9.9.9", 40000)
+        assert invite.headers.get("contact") == "<sip:a@9.9.9.9:40000>"
+        assert world.agent.advertised_host("8.8.4.4") == "9.9.9.9"
+
+    run(scene, world)
+    assert told == [("9.9.9.9", 40000)]
+
+
+def test_a_keep_alive_is_two_line_ends() -> None:
+    async def scene(world: World) -> None:
+        world.agent.keep_alive(Hop("10.0.0.9", 5060))
+        assert world.transport.sent == [(b"\r\n\r\n", Hop("10.0.0.9", 5060))]
+
+    assert run(scene).seen == []
+
+
+def test_an_icmp_error_ends_a_call_that_nobody_answered() -> None:
+    async def scene(world: World) -> None:
+        world.dial("sip:bob@10.0.0.9")
+        world.agent._unreachable(Hop("10.0.0.9", 5060), "nobody is there")
+
+    assert [type(event) for event in run(scene).events] == [Rejected, Ended]
+
+
+def test_connections_of_live_calls_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: list[set[Hop]] = []
+
+    async def scene(world: World) -> None:
+        monkeypatch.setattr(world.agent._network, "sweep", lambda now, in_use: swept.append(set(in_use)))
+        world.agent._sweep()
+        world.transport.receive(message("INVITE", body=OFFER), ALICE)
+        world.agent._sweep()
+        await world.agent.aclose()
+
+    run(scene)
+    assert swept == [set(), {ALICE}]
+
+
+def test_a_bug_in_a_lookup_ends_that_call_only(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(world: World) -> None:
+        world.dial("sip:bob@buggy.example.com")
+        await turns()
+        assert isinstance(world.events[0], Rejected)
+        assert world.events[0].reason == "DNS: buggy.example.com could not be looked up"
+        await world.agent.aclose()
+
+    run(scene)
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]

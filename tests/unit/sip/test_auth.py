@@ -3,7 +3,9 @@ import re
 import pytest
 
 from active_call.core.errors import RemoteProtocolError
-from active_call.sip.auth import Challenge, Credentials, authorize, choose_challenge
+from active_call.core.tokens import token_source
+from active_call.sip.auth import Authenticator, Challenge, Credentials, authorize
+from active_call.sip.message import Headers, Response
 
 MUFASA = Credentials("Mufasa", "Circle of Life")
 RFC7616 = (
@@ -84,21 +86,93 @@ def test_challenges_that_we_can_not_answer(text: str) -> None:
         Challenge.parse(text)
 
 
-def test_of_several_challenges_the_first_usable_one_is_taken() -> None:
-    values = ["Basic x", 'Digest realm="a", nonce="1", algorithm=SHA-256', 'Digest realm="a", nonce="2"']
-    chosen = choose_challenge(values)
-    assert chosen is not None
-    assert chosen.nonce == "1"
+def test_passwords_are_never_shown() -> None:
+    assert "Circle" not in repr(MUFASA)
+
+
+# --- at work -----------------------------------------------------------------------------------------------
+
+
+def refusal(*challenges: str, status: int = 401) -> Response:
+    name = "WWW-Authenticate" if status == 401 else "Proxy-Authenticate"
+    return Response(status, "", Headers((name, value) for value in challenges))
+
+
+def authenticator(realm: str | None = None) -> Authenticator:
+    return Authenticator(Credentials("u", "p", realm), token_source(1))
+
+
+def nonces(work: Authenticator) -> list[str]:
+    found = [re.search(r'nonce="([^"]*)"', value) for _, value in work.headers("INVITE", "sip:a@b")]
+    return [one.group(1) for one in found if one is not None]
+
+
+def test_of_several_challenges_the_first_usable_one_is_answered() -> None:
+    work = authenticator()
+    challenges = ["Basic x", 'Digest realm="a", nonce="1", algorithm=SHA-256', 'Digest realm="a", nonce="2"']
+    assert work.refused(refusal(*challenges), set()) is None
+    assert nonces(work) == ["1"]
 
 
 def test_a_realm_picks_its_challenge() -> None:
-    values = ['Digest realm="a", nonce="1"', 'Digest realm="b", nonce="2"']
-    chosen = choose_challenge(values, "b")
-    assert chosen is not None
-    assert chosen.nonce == "2"
-    assert choose_challenge(values, "c") == choose_challenge(values)
-    assert choose_challenge([]) is None
+    work = authenticator("b")
+    challenges = ['Digest realm="a", nonce="1"', 'Digest realm="b", nonce="2"']
+    assert work.refused(refusal(*challenges), set()) is None
+    assert nonces(work) == ["2"]
 
 
-def test_passwords_are_never_shown() -> None:
-    assert "Circle" not in repr(MUFASA)
+def test_several_realms_are_answered_one_after_the_other() -> None:
+    work, tried = authenticator(), set[str]()
+    challenges = ['Digest realm="a", nonce="1"', 'Digest realm="b", nonce="2"']
+    assert work.refused(refusal(*challenges), tried) is None
+    assert work.refused(refusal(*challenges), tried) is None
+    assert nonces(work) == ["1", "2"]
+    fault = work.refused(refusal(*challenges), tried)
+    assert fault == "401 twice for realm a: user u or its password is wrong"
+
+
+def test_a_stale_nonce_counts_once_per_request() -> None:
+    work, tried = authenticator(), set[str]()
+    stale = 'Digest realm="a", nonce="{}", stale=TRUE'
+    assert work.refused(refusal('Digest realm="a", nonce="1"'), tried) is None
+    assert work.refused(refusal(stale.format(2)), tried) is None
+    assert work.refused(refusal(stale.format(3)), tried) is not None
+    assert work.refused(refusal(stale.format(4)), set()) is None
+
+
+def test_proxy_and_callee_may_share_a_realm() -> None:
+    work, tried = authenticator(), set[str]()
+    assert work.refused(refusal('Digest realm="a", nonce="1"', status=407), tried) is None
+    assert work.refused(refusal('Digest realm="a", nonce="2"'), tried) is None
+    assert [name for name, _ in work.headers("BYE", "sip:a@b")] == ["Proxy-Authorization", "Authorization"]
+
+
+def test_uses_of_a_nonce_are_counted() -> None:
+    work = authenticator()
+    work.refused(refusal('Digest realm="a", nonce="1", qop="auth"'), set())
+    for count in (1, 2, 3):
+        ((_, value),) = work.headers("INVITE", "sip:a@b")
+        assert f"nc=0000000{count}" in value
+    work.accepted(Response(200, "", Headers([("Authentication-Info", 'nextnonce="2"')])))
+    ((_, value),) = work.headers("INVITE", "sip:a@b")
+    assert "nc=00000001" in value
+    assert 'nonce="2"' in value
+    work.accepted(Response(200, "", Headers([("Authentication-Info", 'nextnonce="3')])))
+    assert nonces(work) == ["2"]
+
+
+@pytest.mark.parametrize("status", [401, 407])
+def test_what_can_not_be_answered_says_why(status: int) -> None:
+    nobody = Authenticator(None, token_source(1))
+    fault = nobody.refused(refusal('Digest realm="a", nonce="1"', status=status), set())
+    assert fault == f"{status} for realm a: no user and password are given"
+    assert nobody.headers("INVITE", "sip:a@b") == []
+    fault = authenticator().refused(refusal("Basic x", status=status), set())
+    assert fault == f"{status} without a challenge that can be answered"
+
+
+def test_only_so_many_realms_are_remembered() -> None:
+    work = authenticator()
+    for number in range(100):
+        work.refused(refusal(f'Digest realm="{number}", nonce="{number}"'), set())
+    assert nonces(work) == [str(number) for number in range(92, 100)]

@@ -3,8 +3,10 @@ import logging
 import pytest
 
 from active_call.core.errors import LocalProtocolError
-from active_call.sip.call import SipCall
-from active_call.sip.events import Acknowledged, Ended, SipEvent
+from active_call.sip.call import MAX_WAITING, SipCall
+from active_call.sip.events import Acknowledged, Ended, InfoReceived, SipEvent
+from active_call.sip.hop import Hop
+from active_call.sip.replaces import Replaces
 from active_call.sip.usage import UsageState
 from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, Pair, call_of, message
 
@@ -99,3 +101,91 @@ def test_a_listener_that_fails_is_logged_and_goes_on(caplog: pytest.LogCaptureFi
     call.deliver(Ended("peer", "BYE"))
     assert len(heard) == 2
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+
+
+def test_any_header_of_the_invite() -> None:
+    _, call = incoming("P-Asserted-Identity: <sip:a@b>\r\nx: 90\r\n")
+    assert call.header("P-ASSERTED-IDENTITY") == "<sip:a@b>"
+    assert call.header("Session-Expires") == "90"
+    assert call.header("X-None") is None
+
+
+def test_whether_the_signalling_is_secure() -> None:
+    _, call = incoming()
+    assert not call.secure
+    bob = Agent(BOB)
+    via = "SIP/2.0/TLS 10.0.0.1:5061"
+    bob.hear(message("INVITE", body=OFFER, via=via), source=Hop("10.0.0.1", 40000, "tls"))
+    assert call_of(bob.incoming[0]).secure
+
+
+def test_replacing_a_call_from_both_ends() -> None:
+    pair = Pair()
+    out, into = pair.connected()
+    ours, theirs = call_of(out), call_of(into)
+    # What Alice hands out finds the dialog at Bob, her peer.
+    parsed = Replaces.parse(ours.replaces_value)
+    assert pair.bob.dialogs[parsed.dialog_id] is into
+    parsed = Replaces.parse(theirs.replaces_value)
+    assert pair.alice.dialogs[parsed.dialog_id] is out
+
+
+def test_commands_within_a_call() -> None:
+    pair = Pair()
+    out, into = pair.connected()
+    ours, theirs = call_of(out), call_of(into)
+    ours.offer(OFFER)
+    pair.net.run(0.1)
+    theirs.answer_offer(ANSWER)
+    ours.message("grüß dich".encode(), "text/plain", headers={"X-A": "1"})
+    ours.info("application/dtmf-relay", b"Signal=5")
+    ours.refer("sip:carol@10.0.0.3", referred_by="sip:alice@10.0.0.1")
+    pair.net.run(0.1)
+    theirs.notify_refer(200, "OK", final=True)
+    pair.net.run(0.1)
+    assert pair.alice.kinds_of(out) == [
+        "Answered",
+        "OfferAnswered",
+        "MessageAnswered",
+        "MessageAnswered",
+        "ReferProgress",
+        "ReferProgress",
+        "ReferProgress",
+    ]
+    assert pair.bob.kinds_of(into) == [
+        "Acknowledged",
+        "OfferReceived",
+        "MessageReceived",
+        "InfoReceived",
+        "ReferReceived",
+    ]
+
+
+def test_commands_that_come_too_late_do_nothing() -> None:
+    pair = Pair()
+    out, _ = pair.connected()
+    call = call_of(out)
+    call.hangup()
+    pair.net.run(0.1)
+    sent = len(pair.net.sent)
+    call.offer(OFFER)
+    call.message(b"x", "text/plain")
+    call.info("text/plain", b"x")
+    call.refer("sip:carol@x")
+    call.notify_refer(200, "OK", final=True)
+    call.answer_offer(ANSWER)
+    call.hangup()
+    pair.net.run(0.1)
+    assert len(pair.net.sent) == sent
+    assert pair.alice.kinds_of(out)[-1] == "Ended"
+
+
+def test_a_peer_can_not_fill_the_memory_while_nobody_listens() -> None:
+    _, call = incoming()
+    for _ in range(MAX_WAITING + 10):
+        call.deliver(InfoReceived("text/plain", b"x"))
+    call.deliver(Ended("peer", "BYE"))
+    heard: list[SipEvent] = []
+    call.listener = heard.append
+    assert len(heard) == MAX_WAITING + 1
+    assert heard[-1] == Ended("peer", "BYE")

@@ -2,10 +2,14 @@ import pytest
 
 from active_call.core.errors import RemoteProtocolError
 from active_call.sip.dialog import Dialog, check_routes
+from active_call.sip.hop import Hop, Target
 from active_call.sip.message import Request, Response, parse_message
 from tests.unit.sip.support import ALICE, BOB, message, reply
 
 ROUTES = "Record-Route: <sip:p2;lr>, <sip:p1:5070;lr>\r\n"
+
+
+CONNECTION = Hop("10.0.0.1", 40000, "tcp")
 
 
 def request(**options: str) -> Request:
@@ -28,14 +32,14 @@ def test_the_servers_dialog() -> None:
     assert bye.headers.get("from") == "<sip:bob@10.0.0.2>;tag=b1"
     assert bye.headers.get("to") == "<sip:alice@10.0.0.1>;tag=f1"
     assert bye.headers.all("route") == ["<sip:p2;lr>", "<sip:p1:5070;lr>"]
-    assert dialog.destination() == ("p2", 5060)
+    assert dialog.destination() == Target("p2")
 
 
 def test_the_clients_dialog_turns_the_route_round() -> None:
     dialog = Dialog.of_response(request(), response(headers=ROUTES), BOB)
     assert dialog.id == ("c1", "f1", "b1")
     assert dialog.route_set == ("<sip:p1:5070;lr>", "<sip:p2;lr>")
-    assert dialog.destination() == ("p1", 5070)
+    assert dialog.destination() == Target("p1", 5070)
     assert dialog.ack(1).start_line == "ACK sip:bob@10.0.0.2:5060 SIP/2.0"
 
 
@@ -50,7 +54,7 @@ def test_a_strict_router_takes_the_request_uri() -> None:
     bye = dialog.request("BYE")
     assert bye.uri == "sip:p1"
     assert bye.headers.all("route") == ["<sip:p2;lr>", "<sip:alice@10.0.0.1:5060>"]
-    assert dialog.destination() == ("p1", 5060)
+    assert dialog.destination() == Target("p1")
 
 
 def test_an_old_peer_without_contact_is_reached_at_its_from() -> None:
@@ -77,9 +81,9 @@ def test_a_useless_contact_is_refused(contact: str) -> None:
 
 
 def test_a_private_contact_behind_a_nat_is_reached_where_it_came_from() -> None:
-    outside = ("8.8.8.8", 1234)
+    outside = Hop("8.8.8.8", 1234)
     assert Dialog.of_invite(request(), "b1", outside).destination() == outside
-    assert Dialog.of_invite(request(), "b1", ALICE).destination() == ("10.0.0.1", 5060)
+    assert Dialog.of_invite(request(), "b1", ALICE).destination() == Target("10.0.0.1", 5060)
 
 
 def test_the_target_can_be_refreshed() -> None:
@@ -87,9 +91,36 @@ def test_the_target_can_be_refreshed() -> None:
     update = request()
     update.headers.replace_first("contact", "<sip:alice@10.0.0.7>")
     dialog.refresh(update)
-    assert dialog.destination() == ("10.0.0.7", 5060)
+    assert dialog.destination() == Target("10.0.0.7")
 
 
 def test_useless_routes_are_named() -> None:
     with pytest.raises(RemoteProtocolError, match="Record-Route"):
         check_routes(request(headers="Record-Route: <tel:1>\r\n"))
+
+
+def test_what_a_request_will_be_addressed_to() -> None:
+    loose = Dialog.of_invite(request(headers="Record-Route: <sip:p1;lr>\r\n"), "b1", ALICE)
+    strict = Dialog.of_invite(request(headers="Record-Route: <sip:p1>\r\n"), "b1", ALICE)
+    for dialog in (loose, strict):
+        assert dialog.request_uri() == dialog.request("INFO").uri
+    assert (loose.request_uri(), strict.request_uri()) == ("sip:alice@10.0.0.1:5060", "sip:p1")
+
+
+def test_nobody_has_an_open_offer_at_first() -> None:
+    assert Dialog.of_invite(request(), "b1", ALICE).offers.open == "nobody"
+
+
+@pytest.mark.parametrize(
+    ("contact", "destination"),
+    [
+        ("sip:alice@10.0.0.1:5070;transport=tcp", Target("10.0.0.1", 5070, "tcp", CONNECTION)),
+        ("sip:alice@10.0.0.1", Target("10.0.0.1", None, None, CONNECTION)),
+        ("sip:alice@10.0.0.1;transport=udp", Target("10.0.0.1", None, "udp")),
+        ("sip:alice@10.0.0.7;transport=tcp", Target("10.0.0.7", None, "tcp")),
+    ],
+)
+def test_a_peer_that_has_a_connection_is_reached_over_it(contact: str, destination: Target) -> None:
+    invite = request()
+    invite.headers.replace_first("contact", f"<{contact}>")
+    assert Dialog.of_invite(invite, "b1", CONNECTION).destination() == destination

@@ -1,7 +1,9 @@
-from active_call.sip.events import Acknowledged, Ended
+from active_call.sip.events import Ended
 from active_call.sip.inbound import InboundUsage
+from active_call.sip.message import Message
 from active_call.sip.usage import UsageState
-from tests.unit.sip.support import ANSWER, BOB, OFFER, Agent, message
+from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, call_of, message, reply
+from tests.unit.sip.talk import only
 
 
 def ringing() -> tuple[Agent, InboundUsage, str]:
@@ -52,22 +54,6 @@ def test_the_answer_carries_what_the_peer_needs() -> None:
     assert "INVITE" in (ok.headers.get("allow") or "")
 
 
-def test_the_answer_is_repeated_until_its_ack() -> None:
-    bob, usage, tag = answered()
-    assert len(bob.wait_until(8.0)) == 4  # at 0.5, 1.5, 3.5 and 7.5
-    assert bob.hear(message("ACK", to_tag=tag, branch="z9hG4bKack"), 8.0) == []
-    assert bob.events_of(usage) == [Acknowledged()]
-    assert bob.wait_until(60.0) == []
-
-
-def test_an_answer_that_nobody_acknowledges_ends_the_call() -> None:
-    bob, usage, _ = answered()
-    said = bob.wait_until(32.1)
-    assert [one.start_line.split()[0] for one in said[-2:]] == ["SIP/2.0", "BYE"]
-    assert len(said) == 11  # at 0.5, 1.5, 3.5, then every 4 seconds to 31.5, and BYE
-    assert bob.events_of(usage) == [Ended("timeout", "no ACK came")]
-
-
 def test_repeated_invites_do_not_make_more_calls() -> None:
     bob, usage, _ = ringing()
     usage.ring(0.0)
@@ -79,7 +65,7 @@ def test_repeated_invites_do_not_make_more_calls() -> None:
     assert len(bob.incoming) == 1
 
 
-def test_a_rejected_call() -> None:
+def test_t14_a_rejected_call() -> None:
     bob, usage, _ = ringing()
     usage.reject(603, "no thanks", 0.0, [("Reason", "busy")])
     (decline,) = bob.said()
@@ -103,7 +89,7 @@ def test_the_answers_to_cancel_and_invite_have_one_tag() -> None:
     assert {one.to.tag for one in bob.hear(message("CANCEL"))} == {tag}
 
 
-def test_cancel_after_the_answer_changes_nothing() -> None:
+def test_t39_cancel_after_the_answer_changes_nothing() -> None:
     bob, usage, _ = answered()
     assert bob.statuses(message("CANCEL")) == [200]
     assert usage.state is UsageState.CONFIRMED
@@ -126,39 +112,91 @@ def test_hanging_up_without_answer_is_480() -> None:
     assert [one.start_line for one in bob.said()] == ["SIP/2.0 480 Temporarily Unavailable"]
 
 
-def test_bye_waits_for_the_ack() -> None:
-    bob, usage, tag = answered()
-    usage.hangup(0.0, [("X-Why", "done")])
-    assert bob.said() == []
-    (bye,) = bob.hear(message("ACK", to_tag=tag, branch="z9hG4bKack"))
-    assert bye.start_line == "BYE sip:alice@10.0.0.1:5060 SIP/2.0"
-    assert bye.headers.get("x-why") == "done"
-    assert bob.kinds_of(usage) == []
-
-
 def test_bye_in_an_early_dialog_is_a_cancel() -> None:
     bob, usage, tag = ringing()
     assert bob.statuses(message("BYE", to_tag=tag, cseq=2, branch="z9hG4bKbye")) == [200, 487]
     assert bob.kinds_of(usage) == ["Ended"]
 
 
-def test_a_blank_body_is_no_offer() -> None:
-    bob = Agent(BOB)
-    bob.hear(message("INVITE", body=b"\r\n"))
-    usage = bob.incoming[0]
-    usage.accept(OFFER, 0.0)
-    tag = bob.said()[0].to.tag
-    bob.hear(message("ACK", to_tag=tag, branch="z9hG4bK2", body=ANSWER))
-    assert usage.remote_sdp == ANSWER
+def test_t14_a_call_may_be_rejected_after_ringing() -> None:
+    bob, usage, _ = ringing()
+    usage.ring(0.0)
+    usage.reject(603, "", 0.0)
+    assert [one.start_line for one in bob.said()] == ["SIP/2.0 180 Ringing", "SIP/2.0 603 Decline"]
+    bob.hear(message("ACK", to_tag="x"))
+    assert bob.dialogs == {}
 
 
-def test_an_offerless_invite_gets_its_answer_with_the_ack() -> None:
-    bob = Agent(BOB)
-    bob.hear(message("INVITE"))
-    usage = bob.incoming[0]
-    assert bob.incoming[0].remote_sdp is None
-    usage.accept(OFFER, 0.0)
-    (ok,) = bob.said()
-    bob.hear(message("ACK", to_tag=ok.to.tag, branch="z9hG4bKack", body=ANSWER))
-    assert usage.remote_sdp == ANSWER
-    assert bob.events_of(usage) == [Acknowledged()]
+def test_a_refusal_says_why_in_headers_too() -> None:
+    bob, usage, _ = ringing()
+    usage.reject(488, "no common codec: theirs g729", 0.0, [("Retry-After", "5")])
+    (refused,) = bob.said()
+    assert refused.headers.get("warning") == '305 10.0.0.2 "no common codec: theirs g729"'
+    assert refused.headers.get("reason") == 'SIP;cause=488;text="no common codec: theirs g729"'
+    assert refused.headers.get("retry-after") == "5"
+
+
+def test_a_canceled_call_says_why() -> None:
+    bob, usage, _ = ringing()
+    reason = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
+    bob.hear(message("CANCEL", headers=reason))
+    (ended,) = bob.events_of(usage)
+    assert ended == Ended(
+        "canceled",
+        'the caller gave up before the answer (SIP;cause=200;text="Call completed elsewhere")',
+    )
+
+
+# --- taking over another call (RFC 3891) ----------------------------------------------------------------
+
+
+def replacing(bob: Agent, replaces: str, headers: str = "") -> Message:
+    data = message(
+        "INVITE", call_id="c2", from_tag="f2", branch="z9hG4bKr", body=OFFER,
+        headers=f"Replaces: {replaces}\r\nRequire: replaces\r\n{headers}",
+    )  # fmt: skip
+    return bob.hear(data)[-1]
+
+
+def test_an_answered_call_can_be_replaced() -> None:
+    bob, usage, tag = answered()
+    replacing(bob, f"c1;to-tag={tag};from-tag=f1")
+    assert bob.incoming[1].replaces is usage
+    assert call_of(bob.incoming[0]).replaces is None
+    first, second = call_of(usage), call_of(bob.incoming[1])
+    assert second.replaces is first
+
+
+def test_what_can_not_be_replaced() -> None:
+    bob, usage, tag = answered()
+    value = f"c1;to-tag={tag};from-tag=f1"
+    assert replacing(bob, f"{value};early-only").start_line.startswith("SIP/2.0 486")
+    bob, usage, tag = answered()
+    assert replacing(bob, f"c1;to-tag={tag};from-tag=x").start_line.startswith("SIP/2.0 481")
+    bob, usage, tag = answered()
+    assert replacing(bob, value + "x", f"Replaces: {value}\r\n").start_line.startswith("SIP/2.0 400")
+
+
+def test_a_call_that_rings_here_can_not_be_replaced() -> None:
+    bob, _, tag = ringing()
+    assert replacing(bob, f"c1;to-tag={tag};from-tag=f1").start_line.startswith("SIP/2.0 481")
+
+
+def test_a_call_that_is_over_can_not_be_replaced() -> None:
+    bob, usage, tag = answered()
+    usage.hangup(0.0)
+    refused = replacing(bob, f"c1;to-tag={tag};from-tag=f1")
+    assert refused.start_line == "SIP/2.0 603 the call to be replaced is over"
+    bob, usage, tag = answered()
+    bob.hear(message("BYE", to_tag=tag, cseq=2, branch="z9hG4bKb"))
+    refused = replacing(bob, f"c1;to-tag={tag};from-tag=f1")
+    assert refused.start_line == "SIP/2.0 603 the call to be replaced is over"
+
+
+def test_a_call_of_ours_that_rings_there_can_be_picked_up_here() -> None:
+    alice = Agent(ALICE)
+    usage = alice.stack.invite("sip:bob@10.0.0.2", caller="sip:a@b", sdp=OFFER, now=0.0, call_id="c1")
+    invite = only(alice.said())
+    alice.hear(reply(invite, 180), source=BOB)
+    replacing(alice, f"c1;to-tag={invite.from_.tag};from-tag=b1;early-only")
+    assert alice.incoming[0].replaces is usage

@@ -2,8 +2,9 @@ import pytest
 
 from active_call.core.tokens import token_source
 from active_call.sip import layer
+from active_call.sip.hop import Hop, Target
 from active_call.sip.layer import TransactionLayer
-from active_call.sip.message import Request, Response, parse_message
+from active_call.sip.message import Request, Response, make_response, parse_message
 from tests.unit.sip.support import ALICE, BOB, OFFER, Agent, message, reply
 
 
@@ -15,7 +16,7 @@ def request(data: bytes) -> Request:
 
 @pytest.fixture
 def transactions() -> TransactionLayer:
-    return TransactionLayer(lambda _: BOB, token_source(1), "test")
+    return TransactionLayer(lambda _: BOB[:2], token_source(1), "test")
 
 
 @pytest.mark.parametrize("branch", ["z9hG4bK1", "1", "z9hG4bK", ""])
@@ -65,6 +66,73 @@ def test_nothing_is_kept_of_what_has_ended() -> None:
     assert bob.stack.transactions == 0
     assert not bob.stack._layer._unmerged
     assert not bob.stack._core.dialogs
+
+
+# --- connections -----------------------------------------------------------------------------------------
+
+CONNECTION = Hop("10.0.0.1", 40000, "tcp")
+LISTENING = Hop("10.0.0.1", 5060, "tcp")
+
+
+def found(transactions: TransactionLayer, hop: Hop) -> list[Hop]:
+    hops: list[Hop] = []
+    transactions.find(hop, lambda found, reason, now: hops.extend(found), 0.0)
+    return hops
+
+
+def test_who_listens_where_a_connection_comes_from_is_reached_over_that(transactions: TransactionLayer) -> None:
+    transactions.open_server(request(message("INVITE", via="SIP/2.0/TCP 10.0.0.1:5060")), CONNECTION)
+    assert found(transactions, LISTENING) == [CONNECTION, LISTENING]
+    transactions.connection_closed(CONNECTION, "closed", 0.0)
+    assert found(transactions, LISTENING) == [LISTENING]
+
+
+def test_the_connection_of_a_dialog_is_tried_before_its_contact(transactions: TransactionLayer) -> None:
+    hops: list[Hop] = []
+    target = Target("10.0.0.1", 5080, "tcp", CONNECTION)
+    transactions.find(target, lambda found, reason, now: hops.extend(found), 0.0)
+    assert hops == [CONNECTION, Hop("10.0.0.1", 5080, "tcp")]
+
+
+def test_nobody_can_have_what_is_meant_for_others(transactions: TransactionLayer) -> None:
+    transactions.open_server(request(message("INVITE", via="SIP/2.0/TCP 10.0.0.7:5060")), CONNECTION)
+    assert found(transactions, Hop("10.0.0.7", 5060, "tcp")) == [Hop("10.0.0.7", 5060, "tcp")]
+
+
+def test_a_response_goes_to_where_the_peer_listens_if_its_connection_is_gone(
+    transactions: TransactionLayer,
+) -> None:
+    invite = request(message("INVITE", via="SIP/2.0/TCP 10.0.0.1:5060"))
+    server = transactions.open_server(invite, CONNECTION)
+    server.respond(make_response(invite, 486), 0.0)
+    transactions.transport_failed(CONNECTION, "closed", 0.0)
+    assert [hop for _, hop in transactions.outbox] == [CONNECTION, LISTENING]
+    transactions.transport_failed(LISTENING, "refused", 0.0)
+    assert len(transactions) == 0
+
+
+def test_a_closed_connection_ends_only_requests_that_nobody_answered(transactions: TransactionLayer) -> None:
+    heard: list[tuple[int, str]] = []
+    hop = Hop("10.0.0.2", 5060, "tcp")
+    for answered in (True, False):
+        sent = transactions.request(
+            request(message("INVITE")), hop, lambda one, now: heard.append((one.status, one.reason)), 0.0
+        ).request
+        if answered:
+            ringing = parse_message(reply(sent, 180))
+            assert isinstance(ringing, Response)
+            transactions.receive_response(ringing, 0.0)
+    transactions.connection_closed(hop, "the connection was lost", 0.0)
+    assert heard == [(180, "Whatever"), (503, "the connection was lost")]
+
+
+def test_an_ack_waits_for_its_name(transactions: TransactionLayer) -> None:
+    again = transactions.acknowledge(request(message("ACK")), Target("x.example"), 0.0)
+    again()
+    assert not transactions.outbox
+    transactions.looked_up(Target("x.example"), [BOB], "", 0.0)
+    again()
+    assert [hop for _, hop in transactions.outbox] == [BOB, BOB]
 
 
 def test_a_flood_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
 from active_call.core.errors import RemoteProtocolError
+from active_call.sip.hop import Hop
 from active_call.sip.message import (
     MAX_HEADERS,
     BadMessage,
@@ -222,7 +223,7 @@ def test_a_reason_can_not_break_the_line() -> None:
 def test_only_the_topmost_via_is_stamped() -> None:
     parsed = request(message("OPTIONS", via="SIP/2.0/UDP pc;rport, SIP/2.0/UDP second"))
     parsed.headers.replace_first("via", "SIP/2.0/UDP pc;rport, SIP/2.0/UDP second")
-    parsed.stamp(("10.0.0.9", 7))
+    parsed.stamp(Hop("10.0.0.9", 7))
     assert parsed.headers.get("via") == "SIP/2.0/UDP pc;rport=7;received=10.0.0.9, SIP/2.0/UDP second"
     assert bytes(parsed).count(b"received=10.0.0.9") == 1
 

@@ -5,10 +5,11 @@ import pytest
 from active_call.core.errors import LocalProtocolError
 from active_call.sip.auth import Credentials
 from active_call.sip.events import Answered, Ended, Rejected, Ringing
+from active_call.sip.hop import Hop
 from active_call.sip.message import Request, Response
-from active_call.sip.outbound import OutboundUsage
+from active_call.sip.outbound import MAX_FORKS, MAX_INVITES, OutboundUsage
 from active_call.sip.usage import UsageState
-from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, Pair, reply
+from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, Pair, message, reply
 
 CHALLENGE = 'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth"\r\n'
 PROXY_CHALLENGE = 'Proxy-Authenticate: Digest realm="p", nonce="m"\r\n'
@@ -66,7 +67,7 @@ def test_ringing_then_answered() -> None:
     assert alice.events_of(usage) == [Ringing(180, "Whatever", None), Answered(ANSWER)]
 
 
-def test_early_media_stands_in_for_an_answer_without_sdp() -> None:
+def test_t07_early_media_stands_in_for_an_answer_without_sdp() -> None:
     alice, usage, invite = dialing()
     alice.hear(reply(invite, 183, body=ANSWER))
     alice.hear(reply(invite, 200))
@@ -100,10 +101,18 @@ def test_a_rejection() -> None:
     assert ended == Ended("peer", "486 Whatever")
 
 
-def test_a_redirection_is_a_rejection() -> None:
+def test_a_redirection_without_a_target_is_a_rejection() -> None:
     alice, usage, invite = dialing()
-    alice.hear(reply(invite, 302))
+    alice.hear(reply(invite, 380))
     assert alice.kinds_of(usage) == ["Rejected", "Ended"]
+    alice, usage, invite = dialing()
+    alice.hear(reply(invite, 302).replace(b"<sip:bob@10.0.0.2:5060>", b"<tel:1>"))
+    rejected, _ = alice.events_of(usage)
+    words = "redirected by 302, but its Contact names nobody we can call"
+    assert rejected == Rejected(302, words, {"Contact": "<tel:1>"}, ours=True)
+
+
+CHECK = ": is it the right address, does a firewall drop it?"
 
 
 def test_nobody_there() -> None:
@@ -112,8 +121,8 @@ def test_nobody_there() -> None:
     assert alice.events_of(usage) == []
     alice.wait_until(32.0)
     assert alice.events_of(usage) == [
-        Rejected(408, "Request Timeout", {}),
-        Ended("timeout", "408 Request Timeout"),
+        Rejected(408, f"no response from 10.0.0.2:5060 in 32 s{CHECK}", {}, ours=True),
+        Ended("timeout", f"408 no response from 10.0.0.2:5060 in 32 s{CHECK}"),
     ]
 
 
@@ -124,15 +133,16 @@ def test_ringing_for_ever_is_given_up_after_three_minutes() -> None:
     assert cancel.method == "CANCEL"
     assert alice.kinds_of(usage) == ["Ringing", "Rejected"]
     alice.hear(reply(invite, 487), 180.1)
-    assert alice.events_of(usage)[-1] == Ended("timeout", "408 Request Timeout")
+    why = "the callee never answered, and was last heard of 180 s ago"
+    assert alice.events_of(usage)[-1] == Ended("timeout", f"408 {why}")
 
 
 def test_a_socket_that_fails() -> None:
     alice, usage, _ = dialing()
-    alice.stack.transport_failed(BOB, 0.1)
+    alice.stack.transport_failed(BOB, "can't send to 10.0.0.2:5060: no route", 0.1)
     assert alice.events_of(usage) == [
-        Rejected(503, "Transport Error", {}),
-        Ended("peer", "503 Transport Error"),
+        Rejected(503, "can't send to 10.0.0.2:5060: no route", {}, ours=True),
+        Ended("peer", "503 can't send to 10.0.0.2:5060: no route"),
     ]
 
 
@@ -153,7 +163,7 @@ def test_cancel_waits_for_the_first_response() -> None:
     assert alice.events_of(usage) == [Ended("local", "hung up")]
 
 
-def test_cancel_while_ringing_is_sent_once() -> None:
+def test_t15_cancel_while_ringing_is_sent_once() -> None:
     alice, usage, invite = dialing()
     alice.hear(reply(invite, 180))
     usage.hangup(0.0)
@@ -162,7 +172,7 @@ def test_cancel_while_ringing_is_sent_once() -> None:
     assert alice.hear(reply(invite, 180)) == []
 
 
-def test_an_answer_that_crosses_our_cancel_is_ended_by_bye() -> None:
+def test_t39_an_answer_that_crosses_our_cancel_is_ended_by_bye() -> None:
     alice, usage, invite = dialing()
     alice.hear(reply(invite, 180))
     usage.hangup(0.0)
@@ -191,14 +201,14 @@ def test_a_peer_called_by_name_is_reached_at_its_contact() -> None:
         b"<sip:bob@10.0.0.2:5060>", b"<sip:bob@10.0.0.9:5080>"
     )
     alice.hear(data, source=BOB)
-    assert alice.sent[-1][1] == ("10.0.0.9", 5080)
+    assert alice.sent[-1][1] == Hop("10.0.0.9", 5080)
 
 
 def test_a_contact_behind_a_nat_is_reached_where_its_answer_came_from() -> None:
     alice = Agent(ALICE)
     alice.stack.invite("sip:bob@trunk.example", caller="sip:a@b", sdp=OFFER, now=0.0)
-    alice.hear(reply(only(alice.said()), 200, body=ANSWER), source=("8.8.8.8", 5062))
-    assert alice.sent[-1][1] == ("8.8.8.8", 5062)
+    alice.hear(reply(only(alice.said()), 200, body=ANSWER), source=Hop("8.8.8.8", 5062))
+    assert alice.sent[-1][1] == Hop("8.8.8.8", 5062)
 
 
 # --- authentication --------------------------------------------------------------------------------------
@@ -269,6 +279,251 @@ def test_a_bye_may_be_challenged_by_a_proxy_and_then_by_the_callee() -> None:
     assert "authorization" in third.headers
 
 
+def test_twice_refused_says_whose_password_is_wrong() -> None:
+    alice, usage, invite = dialing(credentials=Credentials("u", "p"))
+    _, second = alice.hear(reply(invite, 401, headers=CHALLENGE))
+    assert isinstance(second, Request)
+    alice.hear(reply(second, 401, headers=CHALLENGE))
+    rejected, ended = alice.events_of(usage)
+    words = "401 twice for realm r: user u or its password is wrong"
+    assert isinstance(rejected, Rejected)
+    assert rejected.reason == words
+    assert ended == Ended("peer", words)
+
+
+def test_after_the_call_was_authorised_its_requests_are_too() -> None:
+    alice, usage, invite = dialing(credentials=Credentials("u", "p"))
+    _, second = alice.hear(reply(invite, 407, headers=PROXY_CHALLENGE))
+    assert isinstance(second, Request)
+    ack = only(alice.hear(reply(second, 200, body=ANSWER)))
+    assert ack.headers.get("proxy-authorization") == second.headers.get("proxy-authorization")
+    usage.hangup(0.0)
+    bye = only(alice.said())
+    assert 'realm="p"' in (bye.headers.get("proxy-authorization") or "")
+
+
+# --- early media and forks ---------------------------------------------------------------------------------
+
+
+OTHER = ANSWER.replace(b"5000", b"6000")
+
+
+def test_t07_the_answer_overrides_early_media() -> None:
+    alice, usage, invite = dialing()
+    alice.hear(reply(invite, 183, body=ANSWER))
+    alice.hear(reply(invite, 200, body=OTHER))
+    assert alice.events_of(usage) == [Ringing(183, "Whatever", ANSWER), Answered(OTHER)]
+    assert usage.remote_sdp == OTHER
+
+
+def test_t07_the_same_description_may_come_twice() -> None:
+    alice, usage, invite = dialing()
+    alice.hear(reply(invite, 183, body=ANSWER))
+    alice.hear(reply(invite, 180))
+    alice.hear(reply(invite, 200, body=ANSWER))
+    assert alice.events_of(usage)[-1] == Answered(ANSWER)
+
+
+def test_t07_each_fork_has_its_own_early_media() -> None:
+    alice, usage, invite = dialing()
+    alice.hear(reply(invite, 183, tag="b1", body=ANSWER))
+    alice.hear(reply(invite, 183, tag="b2", body=OTHER))
+    alice.hear(reply(invite, 200, tag="b1"))
+    assert alice.events_of(usage)[-1] == Answered(ANSWER)
+
+
+def test_forks_beyond_all_measure_are_ignored() -> None:
+    alice, usage, invite = dialing()
+    for number in range(100):
+        alice.hear(reply(invite, 180, tag=f"b{number}"))
+    assert len(alice.dialogs) == MAX_FORKS
+    alice.hear(reply(invite, 200, tag="b3", body=ANSWER))
+    assert usage.state is UsageState.CONFIRMED
+    assert alice.hear(reply(invite, 200, tag="b99", body=ANSWER)) == []
+    assert usage.state is UsageState.CONFIRMED
+
+
+# --- reliable provisional responses ------------------------------------------------------------------------
+
+RELIABLE = "Require: 100rel\r\nRSeq: {}\r\n"
+
+
+def test_a_reliable_response_gets_prack() -> None:
+    alice, usage, invite = dialing()
+    assert "100rel" in invite.headers.items("supported")
+    prack = only(alice.hear(reply(invite, 183, headers=RELIABLE.format(7), body=ANSWER)))
+    assert (prack.method, prack.headers.get("rack"), prack.cseq[0]) == ("PRACK", "7 1 INVITE", 2)
+    assert prack.to.tag == "b1"
+    alice.hear(reply(prack, 200))
+    ack = only(alice.hear(reply(invite, 200)))
+    assert ack.cseq == (1, "ACK")
+    assert alice.events_of(usage) == [Ringing(183, "Whatever", ANSWER), Answered(ANSWER)]
+    usage.hangup(0.0)
+    assert only(alice.said()).cseq[0] == 3
+
+
+def test_reliable_responses_count_up() -> None:
+    alice, usage, invite = dialing()
+    assert len(alice.hear(reply(invite, 180, headers=RELIABLE.format(7)))) == 1
+    assert alice.hear(reply(invite, 180, headers=RELIABLE.format(7))) == []  # repeated
+    assert alice.hear(reply(invite, 183, headers=RELIABLE.format(9))) == []  # 8 is still to come
+    assert len(alice.hear(reply(invite, 183, headers=RELIABLE.format(8)))) == 1
+    assert len(alice.hear(reply(invite, 180, tag="b2", headers=RELIABLE.format(1)))) == 1  # another fork
+    assert alice.kinds_of(usage) == ["Ringing"] * 3
+
+
+@pytest.mark.parametrize("rseq", ["", "x", "9" * 30, "2147483648"])
+def test_a_reliable_response_without_a_number_is_dropped(rseq: str) -> None:
+    alice, usage, invite = dialing()
+    assert alice.hear(reply(invite, 180, headers=RELIABLE.format(rseq))) == []
+    assert alice.hear(reply(invite, 180, tag="", headers=RELIABLE.format(1))) == []
+    assert alice.events_of(usage) == []
+
+
+# --- other targets -----------------------------------------------------------------------------------------
+
+
+def moved(invite: Request, *contacts: str) -> bytes:
+    listed = ", ".join(contacts).encode()
+    return reply(invite, 302).replace(b"<sip:bob@10.0.0.2:5060>", listed)
+
+
+def test_a_redirection_is_followed_by_quality() -> None:
+    alice, usage, invite = dialing()
+    ack, second = alice.hear(moved(invite, "<sip:b@10.0.0.8>;q=0.1", "<sip:c@10.0.0.9:5070>;q=0.9"))
+    assert isinstance(second, Request)
+    assert (second.uri, second.cseq[0]) == ("sip:c@10.0.0.9:5070", 2)
+    assert second.headers.get("to") == "<sip:bob@10.0.0.2>"
+    assert (second.call_id, second.from_) == (invite.call_id, invite.from_)
+    assert alice.sent[-1][1][:2] == ("10.0.0.9", 5070)
+    _, third = alice.hear(reply(second, 486))
+    assert isinstance(third, Request)
+    assert third.uri == "sip:b@10.0.0.8"
+    alice.hear(reply(third, 200, body=ANSWER))
+    assert alice.kinds_of(usage) == ["Answered"]
+
+
+def test_a_global_failure_ends_the_search() -> None:
+    alice, usage, invite = dialing()
+    _, second = alice.hear(moved(invite, "<sip:b@10.0.0.8>", "<sip:c@10.0.0.9>"))
+    assert isinstance(second, Request)
+    alice.hear(reply(second, 603))
+    assert alice.kinds_of(usage) == ["Rejected", "Ended"]
+
+
+def test_redirections_in_a_circle_end() -> None:
+    alice, usage, invite = dialing()
+    _, second = alice.hear(moved(invite, "<sip:b@10.0.0.8>"))
+    assert isinstance(second, Request)
+    alice.hear(moved(second, "<sip:bob@10.0.0.2>"))
+    rejected, _ = alice.events_of(usage)
+    assert isinstance(rejected, Rejected)
+    assert rejected.status == 302
+
+
+def test_each_target_may_ask_for_credentials() -> None:
+    alice, usage, invite = dialing(credentials=Credentials("u", "p"))
+    _, second = alice.hear(reply(invite, 401, headers=CHALLENGE))
+    assert isinstance(second, Request)
+    _, third = alice.hear(moved(second, "<sip:b@10.0.0.8>"))
+    assert isinstance(third, Request)
+    _, fourth = alice.hear(reply(third, 401, headers=CHALLENGE))
+    assert isinstance(fourth, Request)
+    assert "nc=00000001" in (fourth.headers.get("authorization") or "")
+    alice.hear(reply(fourth, 200, body=ANSWER))
+    assert alice.kinds_of(usage) == ["Answered"]
+
+
+def test_a_session_too_brief_for_the_callee_is_asked_for_again() -> None:
+    alice, usage, invite = dialing()
+    _, second = alice.hear(reply(invite, 422, headers="Min-SE: 3600\r\n"))
+    assert second.headers.get("session-expires") == "3600"
+    assert second.headers.get("min-se") == "3600"
+    alice.hear(reply(second, 422, headers="Min-SE: 3600\r\n"))  # type: ignore[arg-type]
+    assert alice.kinds_of(usage) == ["Rejected", "Ended"]
+
+
+def test_a_callee_that_never_has_enough_is_left() -> None:
+    alice, usage, invite = dialing()
+    sent = 1
+    while not alice.events_of(usage):
+        said = alice.hear(reply(invite, 422, headers=f"Min-SE: {1800 + sent}\r\n"))
+        if len(said) == 2:
+            sent += 1
+            invite = said[1]  # type: ignore[assignment]
+    assert sent == MAX_INVITES
+
+
+# --- what the owner may set --------------------------------------------------------------------------------
+
+
+def test_a_ring_timeout_cancels_and_says_so() -> None:
+    alice, usage, invite = dialing(ring_timeout=20.0)
+    alice.hear(reply(invite, 180))
+    cancel = only(alice.wait_until(20.0))
+    assert cancel.method == "CANCEL"
+    why = "it rang, but nobody picked up within 20 s (ring timeout)"
+    assert alice.events_of(usage)[-1] == Rejected(408, why, {}, ours=True)
+    alice.hear(reply(invite, 487), 20.1)
+    assert alice.events_of(usage)[-1] == Ended("timeout", f"408 {why}")
+
+
+def test_a_ring_timeout_ends_with_the_answer() -> None:
+    alice, usage, invite = dialing(ring_timeout=20.0)
+    alice.hear(reply(invite, 200, body=ANSWER), 19.9)
+    alice.wait_until(100.0)
+    assert alice.kinds_of(usage) == ["Answered"]
+
+
+def test_a_next_hop_is_only_where_it_is_sent_to() -> None:
+    alice, _, invite = dialing(next_hop="10.0.0.9:5070")
+    assert alice.sent[-1][1][:2] == ("10.0.0.9", 5070)
+    assert invite.uri == "sip:bob@10.0.0.2"
+    assert "route" not in invite.headers
+
+
+def test_a_contact_of_the_owners() -> None:
+    alice, usage, invite = dialing(contact="sip:me@203.0.113.5:5080")
+    assert invite.headers.all("contact") == ["<sip:me@203.0.113.5:5080>"]
+    alice.hear(reply(invite, 200, body=ANSWER))
+    usage.local_offer.make(OFFER, 0.0)
+    assert only(alice.said()).headers.get("contact") == "<sip:me@203.0.113.5:5080>"
+
+
+def test_a_caller_that_wants_to_stay_unknown() -> None:
+    headers = {"Privacy": "id", "P-Asserted-Identity": "<sip:+4930123@example.com>"}
+    _, _, invite = dialing(headers=headers)
+    value = invite.headers.get("from") or ""
+    assert value.startswith('"Anonymous" <sip:anonymous@anonymous.invalid>;tag=')
+    assert invite.headers.get("contact") == "<sip:anonymous@10.0.0.1:5060>"
+    assert invite.headers.get("privacy") == "id"
+    assert invite.headers.get("p-asserted-identity") == "<sip:+4930123@example.com>"
+
+
+def test_t15_hanging_up_while_it_rings_is_over_with_the_487() -> None:
+    pair = Pair()
+    out, into = pair.ringing()
+    into.ring(pair.net.now)
+    pair.net.run(0.1)
+    out.hangup(pair.net.now)
+    pair.net.run(0.1)
+    assert pair.alice.events_of(out)[-1] == Ended("local", "hung up")
+    assert pair.bob.kinds_of(into) == ["Ended"]
+
+
+def test_a_bye_of_the_callee_before_its_answer_ends_the_call() -> None:
+    alice, usage, invite = dialing()
+    alice.hear(reply(invite, 180))
+    bye = message(
+        "BYE", call_id=invite.call_id, from_tag="b1", to_tag=invite.from_.tag, cseq=1, branch="z9hG4bKb"
+    )
+    ok, cancel = alice.hear(bye, source=BOB)
+    assert isinstance(cancel, Request)
+    assert (ok.start_line, cancel.method) == ("SIP/2.0 200 OK", "CANCEL")
+    alice.hear(reply(invite, 487))
+    assert alice.events_of(usage)[-1] == Ended("peer", "BYE")
+
+
 # --- broken peers ----------------------------------------------------------------------------------------
 
 
@@ -286,12 +541,13 @@ def test_a_200_whose_contact_is_useless_is_a_rejection() -> None:
     ("target", "caller", "headers"),
     [
         ("tel:+12", "sip:a@b", {}),
-        ("sips:a@b", "sip:a@b", {}),
-        ("sip:a@b;transport=tcp", "sip:a@b", {}),
+        ("sips:a@b;transport=udp", "sip:a@b", {}),
+        ("sip:a@b;transport=sctp", "sip:a@b", {}),
         ("a b", "sip:a@b", {}),
         ("sip:a@b?Replaces=1", "sip:a@b", {}),
         ("sip:a@b", "<sip:a b>", {}),
         ("sip:a@b", "sip:a@b", {"To": "x"}),
+        ("sip:a@b", "sip:a@b", {"Require": "x"}),
         ("sip:a@b", "sip:a@b", {"A B": "x"}),
     ],
 )
@@ -332,7 +588,7 @@ def test_short_spellings_of_caller_and_callee() -> None:
     invite = only(alice.said())
     assert invite.uri == "sip:bob@10.0.0.2:5070"
     assert invite.from_.uri == "sip:agent@10.0.0.1"
-    assert alice.sent[0][1] == ("10.0.0.2", 5070)
+    assert alice.sent[0][1] == Hop("10.0.0.2", 5070)
 
 
 def test_a_call_through_a_bad_network() -> None:

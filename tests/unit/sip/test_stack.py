@@ -1,8 +1,14 @@
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from active_call.sip.message import Response
+from active_call.core.tokens import token_source
+from active_call.sip.capabilities import EXTENSIONS, METHODS
+from active_call.sip.hop import Hop, Transport
+from active_call.sip.message import Request, Response, parse_message
+from active_call.sip.stack import SipStack
 from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, message, reply
 
 
@@ -22,8 +28,8 @@ def test_options(bob: Agent) -> None:
     assert response.status == 200
     assert response.to.tag
     assert response.headers.get("accept") == "application/sdp"
-    assert response.headers.get("allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
-    assert "supported" in response.headers
+    assert response.headers.items("allow") == [*METHODS]
+    assert response.headers.items("supported") == [*EXTENSIONS]
 
 
 @pytest.mark.parametrize("data", [b"", b"\r\n\r\n", b"\x00", b"\x00\x00\x00\x00"])
@@ -33,12 +39,20 @@ def test_keep_alives_are_ignored(bob: Agent, data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("method", "status"),
-    [("REGISTER", 405), ("MESSAGE", 405), ("NEWMETHOD", 501), ("BYE", 481), ("INFO", 481), ("UPDATE", 481)],
+    [
+        ("REGISTER", 405),
+        ("MESSAGE", 405),
+        ("NEWMETHOD", 501),
+        ("BYE", 481),
+        ("INFO", 481),
+        ("UPDATE", 481),
+        ("REFER", 403),
+    ],
 )
 def test_methods_outside_a_call(bob: Agent, method: str, status: int) -> None:
     response = answer(bob, message(method))
     assert response.status == status
-    assert ("allow" in response.headers) is (status != 481)
+    assert ("allow" in response.headers) is (status in (405, 501))
 
 
 @pytest.mark.parametrize("method", ["INVITE", "BYE", "OPTIONS", "INFO", "CANCEL"])
@@ -57,7 +71,7 @@ def test_ack_of_nothing_is_ignored(bob: Agent) -> None:
 def test_extensions_that_we_do_not_know(bob: Agent) -> None:
     response = answer(bob, message("INVITE", headers="Require: 100rel, foo\r\n"))
     assert response.status == 420
-    assert response.headers.get("unsupported") == "100rel, foo"
+    assert response.headers.get("unsupported") == "foo"
 
 
 @pytest.mark.parametrize(
@@ -125,11 +139,12 @@ def test_what_can_not_be_answered_is_dropped(bob: Agent, data: bytes) -> None:
 
 
 def test_responses_go_where_via_says(bob: Agent) -> None:
-    bob.hear(message("OPTIONS", via="SIP/2.0/UDP 10.0.0.1:7777"), source=("10.0.0.1", 4000))
+    bob.hear(message("OPTIONS", via="SIP/2.0/UDP 10.0.0.1:7777"), source=Hop("10.0.0.1", 4000))
     bob.hear(
-        message("OPTIONS", via="SIP/2.0/UDP 10.0.0.1:7777;rport", branch="z9hG4bK2"), source=("10.0.0.1", 4000)
+        message("OPTIONS", via="SIP/2.0/UDP 10.0.0.1:7777;rport", branch="z9hG4bK2"),
+        source=Hop("10.0.0.1", 4000),
     )
-    assert [destination for _, destination in bob.sent] == [("10.0.0.1", 7777), ("10.0.0.1", 4000)]
+    assert [destination for _, destination in bob.sent] == [Hop("10.0.0.1", 7777), Hop("10.0.0.1", 4000)]
 
 
 MESSAGES = [
@@ -194,3 +209,51 @@ def test_nothing_that_a_callee_answers_breaks_the_client(data: st.DataObject) ->
     assert alice.kinds_of(usage).count("Ended") == 1
     assert alice.kinds_of(usage)[-1] == "Ended"
     assert alice.statuses(message("OPTIONS", branch="z9hG4bKfine", call_id="fine"), 200.0) == [200]
+
+
+# --- what an operator may choose -------------------------------------------------------------------------
+
+
+def chosen(**options: Any) -> SipStack:
+    return SipStack(local=lambda _: BOB[:2], tokens=token_source(1), **options)
+
+
+def test_options_can_be_left_unanswered() -> None:
+    stack = chosen(answer_options=False)
+    stack.receive_datagram(message("OPTIONS"), ALICE, 0.0)
+    assert stack.datagrams_to_send() == []
+    assert stack.transactions == 0
+
+
+def test_a_suffix_for_the_call_ids_that_we_make() -> None:
+    stack = chosen(callid_suffix="sip.example.com")
+    made = stack.invite("sip:bob@10.0.0.2", caller="sip:a@b", sdp=OFFER, now=0.0)
+    given = stack.invite("sip:bob@10.0.0.2", caller="sip:a@b", sdp=OFFER, now=0.0, call_id="mine")
+    assert made.call_id.endswith("@sip.example.com")
+    assert given.call_id == "mine"
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+def test_t30_a_ping_is_answered_where_it_came_from(transport: Transport) -> None:
+    bob = Agent(BOB)
+    source = Hop("10.0.0.1", 40000, transport)
+    ping = message("OPTIONS", via=f"SIP/2.0/{transport.upper()} 10.0.0.1:5060;rport")
+    (answer,) = bob.hear(ping, source=source)
+    assert isinstance(answer, Response)
+    assert answer.status == 200
+    assert answer.headers.get("accept") == "application/sdp"
+    assert "INVITE" in (answer.headers.get("allow") or "")
+    assert bob.sent[-1][1] == source
+
+
+def test_how_peers_see_us_is_told_of_answers_to_our_own_requests_only() -> None:
+    learnt: list[tuple[Hop, str | None]] = []
+    stack = chosen(learn=lambda peer, via: learnt.append((peer, via.params.get("received"))))
+    usage = stack.invite("sip:bob@10.0.0.2", caller="sip:a@b", sdp=OFFER, now=0.0)
+    invite = parse_message(stack.datagrams_to_send()[0][0])
+    assert isinstance(invite, Request)
+    ringing = reply(invite, 180).replace(b";rport", b";rport=7;received=8.8.8.8")
+    stack.receive_datagram(ringing.replace(b"z9hG4bK", b"z9hG4bKforged"), ALICE, 0.0)
+    stack.receive_datagram(ringing, BOB, 0.0)
+    assert learnt == [(BOB, "8.8.8.8")]
+    assert usage.call_id

@@ -42,3 +42,17 @@ def test_an_owner_may_schedule_itself_again_while_it_is_due() -> None:
         due.deadline = 3.0
         timers.schedule(due)
     assert timers.next_deadline() == 3.0
+
+
+def test_deadlines_that_are_not_valid_any_more_take_no_room() -> None:
+    timers = Timers()
+    live = [Owner(1_000_000.0 + number) for number in range(10)]
+    for owner in live:
+        timers.schedule(owner)
+    for number in range(20_000):
+        gone = Owner(1_000.0 + number)
+        timers.schedule(gone)
+        gone.deadline = None
+    assert len(timers) <= 1100
+    assert timers.next_deadline() == 1_000_000.0
+    assert list(timers.due(2_000_000.0)) == live

@@ -2,6 +2,7 @@ from itertools import product
 
 import pytest
 
+from active_call.sip.hop import Hop
 from active_call.sip.message import Request, Response, make_response, parse_message
 from active_call.sip.timers import Timers
 from active_call.sip.transaction import (
@@ -28,7 +29,7 @@ class FakeLayer:
         self.sent: list[bytes] = []
         self.forgotten: list[Transaction] = []
 
-    def send(self, data: bytes, destination: tuple[str, int]) -> None:
+    def send(self, data: bytes, destination: Hop) -> None:
         self.sent.append(data)
 
     def forget(self, transaction: Transaction) -> None:
@@ -38,13 +39,13 @@ class FakeLayer:
 class Client:
     """A client transaction with everything around it."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, hop: Hop = ALICE) -> None:
         self.layer = FakeLayer()
         self.responses: list[int] = []
         request = parse_message(message(method))
         assert isinstance(request, Request)
         self.request = request
-        self.transaction = ClientTransaction(request, ALICE, self._note, self.layer, 0.0)
+        self.transaction = ClientTransaction(request, hop, self._note, self.layer, 0.0)
 
     def _note(self, response: Response, now: float) -> None:
         self.responses.append(response.status)
@@ -56,14 +57,14 @@ class Client:
 class Server:
     """A server transaction with everything around it."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, hop: Hop = ALICE) -> None:
         self.layer = FakeLayer()
         request = parse_message(message(method))
         ack = parse_message(message("ACK"))
         assert isinstance(request, Request)
         assert isinstance(ack, Request)
         self.request, self.ack = request, ack
-        self.transaction = ServerTransaction(request, ALICE, self.layer)
+        self.transaction = ServerTransaction(request, hop, self.layer)
 
     def respond(self, status: int, now: float = 0.0) -> None:
         self.transaction.respond(make_response(self.request, status, tag="t"), now)
@@ -183,7 +184,7 @@ def test_every_success_is_told_until_timer_m() -> None:
 @pytest.mark.parametrize("method", ["INVITE", "BYE"])
 def test_a_transport_error_is_a_503(method: str) -> None:
     client = Client(method)
-    client.transaction.transport_failed(0.1)
+    client.transaction.transport_failed("refused", 0.1)
     assert client.responses == [503]
     assert run(client.layer, 100.0) == []
 
@@ -289,5 +290,59 @@ def test_a_repeated_request_gets_the_same_answer_until_timer_j() -> None:
 def test_a_server_that_can_not_send_ends(method: str) -> None:
     server = Server(method)
     server.respond(180)
-    server.transaction.transport_failed(0.0)
+    server.transaction.transport_failed("refused", 0.0)
     assert server.layer.forgotten == [server.transaction]
+
+
+# --- over TCP and TLS ------------------------------------------------------------------------------------
+
+TCP = Hop("10.0.0.1", 5060, "tcp")
+
+
+@pytest.mark.parametrize("method", ["INVITE", "BYE"])
+def test_over_tcp_a_request_is_sent_once_and_given_up_after_32_seconds(method: str) -> None:
+    client = Client(method, TCP)
+    assert run(client.layer, 100.0) == []
+    assert len(client.layer.sent) == 1
+    assert client.responses == [408]
+
+
+@pytest.mark.parametrize("method", ["INVITE", "BYE"])
+def test_over_tcp_a_client_is_over_with_a_failure(method: str) -> None:
+    client = Client(method, TCP)
+    client.receive(486)
+    assert client.responses == [486]
+    assert client.layer.forgotten == [client.transaction]
+    assert client.layer.sent[1:] == ([client.transaction._ack] if method == "INVITE" else [])
+
+
+def test_over_tcp_further_2xx_are_waited_for_all_the_same() -> None:
+    client = Client("INVITE", TCP)
+    client.receive(200)
+    client.receive(200, 31.0)
+    assert client.responses == [200, 200]
+    run(client.layer, 32.0)
+    assert client.layer.forgotten == [client.transaction]
+
+
+def test_over_tcp_a_failure_is_sent_once_and_over_with_its_ack() -> None:
+    server = Server("INVITE", TCP)
+    server.respond(486)
+    assert run(server.layer, 31.0) == []
+    assert len(server.layer.sent) == 1
+    server.transaction.receive(server.ack, 31.0)
+    assert server.layer.forgotten == [server.transaction]
+
+
+def test_over_tcp_an_ack_is_waited_for_as_long_as_over_udp() -> None:
+    server = Server("INVITE", TCP)
+    server.respond(486)
+    run(server.layer, 32.0)
+    assert server.layer.forgotten == [server.transaction]
+
+
+def test_over_tcp_an_answer_is_the_end() -> None:
+    server = Server("BYE", TCP)
+    server.respond(200)
+    assert server.layer.forgotten == [server.transaction]
+    assert server.layer.timers.next_deadline() is None

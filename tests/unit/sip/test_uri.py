@@ -1,7 +1,8 @@
 import pytest
 
 from active_call.core.errors import RemoteProtocolError
-from active_call.sip.uri import SipUri, bracketed
+from active_call.sip.hop import Hop, Target, Transport
+from active_call.sip.uri import SipUri, bracketed, contact
 
 
 @pytest.mark.parametrize(
@@ -39,9 +40,40 @@ def test_other_schemes_get_416(text: str) -> None:
 
 
 def test_where_requests_go() -> None:
-    assert SipUri.parse("sip:a@h").address == ("h", 5060)
-    assert SipUri.parse("sip:a@[::1]:5").address == ("::1", 5)
-    assert SipUri.parse("sip:a@h;maddr=10.0.0.1").address == ("10.0.0.1", 5060)
+    assert SipUri.parse("sip:a@h").address == Hop("h", 5060, "udp", "h")
+    assert SipUri.parse("sip:a@[::1]:5").address == Hop("::1", 5)
+    assert SipUri.parse("sip:a@h;maddr=10.0.0.1").address == Hop("10.0.0.1", 5060)
+    assert SipUri.parse("sips:a@h").address == Hop("h", 5061, "tls", "h")
+    assert SipUri.parse("sips:a@h:5;transport=tcp").address == Hop("h", 5, "tls", "h")
+    assert SipUri.parse("sip:a@h;transport=TCP").address == Hop("h", 5060, "tcp", "h")
+
+
+@pytest.mark.parametrize(
+    ("uri", "target"),
+    [
+        ("sip:a@h", Target("h")),
+        ("sip:a@h:5060", Target("h", 5060)),
+        ("sip:a@h;transport=udp", Target("h", None, "udp")),
+        ("sip:a@h;transport=tls", Target("h", None, "tls")),
+        ("sips:a@h;transport=tcp", Target("h", None, "tls")),
+        ("sip:a@h;transport=sctp", Target("h")),
+    ],
+)
+def test_a_target_keeps_what_the_uri_leaves_open(uri: str, target: Target) -> None:
+    assert SipUri.parse(uri).target == target
+
+
+@pytest.mark.parametrize(
+    ("transport", "sips", "written"),
+    [
+        ("udp", False, "<sip:bob@[::1]:5060>"),
+        ("tcp", False, "<sip:bob@[::1]:5060;transport=tcp>"),
+        ("tls", False, "<sip:bob@[::1]:5060;transport=tls>"),
+        ("tls", True, "<sips:bob@[::1]:5060>"),
+    ],
+)
+def test_a_contact_of_ours(transport: Transport, sips: bool, written: str) -> None:
+    assert contact("bob", ("::1", 5060), transport, sips=sips) == written
 
 
 def test_only_ipv6_gets_brackets() -> None:

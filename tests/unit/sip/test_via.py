@@ -1,9 +1,10 @@
 import pytest
 
 from active_call.core.errors import RemoteProtocolError
+from active_call.sip.hop import Hop
 from active_call.sip.via import Via
 
-SOURCE = ("203.0.113.9", 40000)
+SOURCE = Hop("203.0.113.9", 40000)
 
 
 @pytest.mark.parametrize(
@@ -40,14 +41,14 @@ def test_a_broken_via_still_shows_the_way_back() -> None:
 def test_without_rport_responses_go_to_the_port_in_via() -> None:
     via = Via.parse("SIP/2.0/UDP 203.0.113.9:5070").stamped(SOURCE)
     assert str(via) == "SIP/2.0/UDP 203.0.113.9:5070"
-    assert via.response_address(SOURCE) == ("203.0.113.9", 5070)
-    assert Via.parse("SIP/2.0/UDP 203.0.113.9").response_address(SOURCE) == ("203.0.113.9", 5060)
+    assert via.response_address(SOURCE) == Hop("203.0.113.9", 5070)
+    assert Via.parse("SIP/2.0/UDP 203.0.113.9").response_address(SOURCE) == Hop("203.0.113.9", 5060)
 
 
 def test_a_foreign_host_in_via_is_corrected_by_received() -> None:
     via = Via.parse("SIP/2.0/UDP pc.example.com:5070;branch=b").stamped(SOURCE)
     assert via.params["received"] == "203.0.113.9"
-    assert via.response_address(SOURCE) == ("203.0.113.9", 5070)
+    assert via.response_address(SOURCE) == Hop("203.0.113.9", 5070)
 
 
 def test_rport_is_filled_in_and_followed() -> None:
@@ -58,4 +59,4 @@ def test_rport_is_filled_in_and_followed() -> None:
 
 def test_maddr_can_not_aim_our_responses_at_others() -> None:
     via = Via.parse("SIP/2.0/UDP 203.0.113.9;maddr=198.51.100.1")
-    assert via.response_address(SOURCE) == ("203.0.113.9", 5060)
+    assert via.response_address(SOURCE) == Hop("203.0.113.9", 5060)

@@ -1,6 +1,7 @@
+from active_call.sip.hop import Hop
 from active_call.testing.fakenet import FakeNet
 
-A, B = ("a", 1), ("b", 2)
+A, B = Hop("a", 1), Hop("b", 2)
 
 
 class Node:
@@ -10,13 +11,13 @@ class Node:
         self.every = every
         self.deadline = every
         self.received: list[tuple[float, bytes]] = []
-        self.queued: list[tuple[bytes, tuple[str, int]]] = []
+        self.queued: list[tuple[bytes, Hop]] = []
         self.count = 0
 
-    def receive_datagram(self, data: bytes, source: tuple[str, int], now: float) -> None:
+    def receive_datagram(self, data: bytes, source: Hop, now: float) -> None:
         self.received.append((round(now, 6), data))
 
-    def datagrams_to_send(self) -> list[tuple[bytes, tuple[str, int]]]:
+    def datagrams_to_send(self) -> list[tuple[bytes, Hop]]:
         datagrams, self.queued = self.queued, []
         return datagrams
 
@@ -35,6 +36,15 @@ def connected(net: FakeNet, every: float = 1.0) -> Node:
     net.attach(A, Node(every))
     net.attach(B, receiver)
     return receiver
+
+
+def test_what_goes_over_tcp_arrives_once_and_in_order() -> None:
+    net = FakeNet(loss=0.9, duplicate=0.9, jitter=5.0)
+    receiver = connected(net)
+    for number in range(20):
+        net.send(str(number).encode(), A, B._replace(transport="tcp"))
+    net.run(0.5)
+    assert [data for _, data in receiver.received] == [str(number).encode() for number in range(20)]
 
 
 def test_time_passes_only_in_run() -> None:

@@ -12,7 +12,7 @@ from active_call.speech.providers import ChatMessage
 from active_call.speech.turn import bare_words
 from active_call.wire.model import Model, also
 
-OCCASIONS = ("start", "followup", "dtmf")
+OCCASIONS = ("start", "followup", "dtmf", "transfer")
 
 _MAX_TEXT = 500
 """Characters of the caller's words that are searched: a costly pattern stays bounded."""

@@ -10,7 +10,7 @@
           say: ["A table it is.", "Another table."]   # one after the other
           delay_ms: 200                           # before the first word
           token_ms: 40                            # between words
-        - when: followup                          # or an occasion: start, followup, dtmf
+        - when: followup                          # or an occasion: start, followup, dtmf, transfer
           say: Are you still there?
         - say: Sorry, I did not understand.       # without `when`: whatever else was said
 

@@ -1,0 +1,132 @@
+"""Inbound calls that are refused before they come about: counted, and most of them recorded.
+
+Whoever finds our SIP port can send INVITEs for ever. So each refusal is counted and gets its line in the log,
+but a record and a dump only as long as the allowance lasts: for `BURST` at once, and then for one per second.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from active_call.call.goodbye import rfc3339
+from active_call.call.parties import attendee
+from active_call.call.reasons import Ending, refused
+from active_call.call.record import record_of_refusal
+from active_call.core.clock import Clock
+from active_call.core.names import safe_name
+from active_call.records.cdr import save_local
+from active_call.records.dump import Dump
+from active_call.sip.agent import Direction
+from active_call.sip.events import Declined
+from active_call.wire import events
+
+log = logging.getLogger(__name__)
+
+BURST = 60
+PER_SECOND = 1.0
+_ACK_SECONDS = 1.0
+"""How long a dump waits for the caller's ACK."""
+
+EarlyMessage = tuple[Direction, bytes, str]
+"""A SIP message that came before there was a call: its direction, the message, the peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """One that is recorded."""
+
+    sip: Declined
+    ending: Ending
+    moment: float
+    """Unix seconds."""
+    dump: Dump
+    dump_path: Path | None
+
+
+class RefusedCalls:
+    """All of them."""
+
+    def __init__(self, clock: Clock, *, dump_root: Path | None, cdr_root: Path | None) -> None:
+        """Either root may be None: then there are no dumps, or no records."""
+        self.count = 0
+        self._clock = clock
+        self._dump_root = dump_root
+        self._cdr_root = cdr_root
+        self._dumps: dict[str, Dump] = {}
+        self._allowance = float(BURST)
+        self._since: float | None = None
+        self._leaving = asyncio.Event()
+
+    def note(self, sip: Declined, early: Iterable[EarlyMessage]) -> RefusedCall | None:
+        """Count a call that is about to be refused; `keep` what is returned.
+
+        `early` are its messages so far; later ones are for `dump_of`. None: it is not to be recorded.
+        """
+        self.count += 1
+        ending = refused(sip.status, sip.reason)
+        who = f"{sip.caller} -> {sip.callee}"
+        log.info("[%s] - refused %s: %d, %s", sip.dialog_id, who, ending.status, ending.detail)
+        if sip.call_id in self._dumps or not self._allowed():
+            return None
+        path = None
+        dump = Dump.null()
+        if self._dump_root is not None:
+            path = self._dump_root / f"{safe_name(sip.dialog_id)}.events.jsonl"
+            dump = Dump.open(path, self._clock)
+        for direction, data, peer in early:
+            dump.sip(direction, data, peer)
+        call = RefusedCall(sip, ending, self._clock.wall(), dump, path)
+        self._dumps[sip.call_id] = dump
+        dump.event(_hangup(call))
+        return call
+
+    def dump_of(self, sip_call_id: str) -> Dump | None:
+        """Where further messages of a refused call belong."""
+        return self._dumps.get(sip_call_id)
+
+    async def keep(self, call: RefusedCall) -> None:
+        """Wait a moment for the ACK, and write dump and record."""
+        try:
+            await asyncio.wait_for(self._leaving.wait(), _ACK_SECONDS)
+        except TimeoutError:
+            pass
+        self._dumps.pop(call.sip.call_id, None)
+        await asyncio.to_thread(call.dump.close)
+        if self._cdr_root is None:
+            return
+        try:
+            await asyncio.to_thread(save_local, record_of_refusal(call), self._cdr_root)
+        except OSError as error:
+            where = self._cdr_root
+            log.error("[%s] the record can't be written below %s: %s", call.sip.dialog_id, where, error)
+
+    def leave(self) -> None:
+        """Wait for nothing any more."""
+        self._leaving.set()
+
+    def _allowed(self) -> bool:
+        now = self._clock.monotonic()
+        passed = now - self._since if self._since is not None else 0.0
+        self._since = now
+        self._allowance = min(float(BURST), self._allowance + passed * PER_SECOND)
+        if self._allowance < 1.0:
+            return False
+        self._allowance -= 1.0
+        return True
+
+
+def _hangup(call: RefusedCall) -> events.Hangup:
+    """What ends its dump."""
+    return events.Hangup(
+        track_id=call.sip.dialog_id,
+        timestamp=round(call.moment * 1000),
+        reason=call.ending.reason,
+        initiator=call.ending.initiator,
+        detail=call.ending.detail,
+        start_time=rfc3339(call.moment),
+        hangup_time=rfc3339(call.moment),
+        from_=attendee(call.sip.caller),
+        to=attendee(call.sip.callee),
+    )

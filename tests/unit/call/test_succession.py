@@ -1,0 +1,145 @@
+"""Another peer takes the place of the present one."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from active_call.call import voice as voice_module
+from active_call.call.leg import MediaPolicy, SipLeg
+from active_call.call.succession import take_place
+from active_call.lanes.messages import (
+    DigitReceived,
+    MarkPlayed,
+    RecordingClosed,
+    SetDenoise,
+    StartRecording,
+    StopRecording,
+)
+from active_call.media.supervisor import MediaPlane
+from active_call.sip.agent import SipCall
+from active_call.sip.events import Ended
+from active_call.wire import events
+from active_call.wire.commands import Hangup, Mute
+from active_call.wire.options import CallOption, RecorderOption
+from tests.unit.call.fakes import NotingSip, SampleVoice
+from tests.unit.call.scene import VOICE, Scene, says, transferred
+
+
+@pytest.fixture(autouse=True)
+def voice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voice_module, "load_tts", lambda name: SampleVoice())
+
+
+def newcomer(scene: Scene) -> tuple[SipLeg, NotingSip]:
+    """Somebody who calls."""
+    sip = NotingSip()
+    leg = SipLeg.open(cast("MediaPlane", scene.plane), "192.0.2.1", MediaPolicy())
+    leg.negotiate(cast("SipCall", sip))
+    return leg, sip
+
+
+def takes_place(scene: Scene, of: NotingSip) -> tuple[bool, SipLeg, NotingSip]:
+    leg, sip = newcomer(scene)
+    return take_place(scene.call, cast("SipCall", of), leg), leg, sip
+
+
+OPTION = CallOption(tts=VOICE, recorder=RecorderOption(), denoise=True)
+
+
+def test_voice_ears_and_recording_go_on_with_the_new_peer() -> None:
+    async def script(scene: Scene) -> None:
+        await asyncio.sleep(0.01)
+        await scene.give(says("a" * 100, "one"), Mute(track_id="c1"))
+        done, leg, sip = takes_place(scene, scene.sip)
+        assert done
+        assert sip.done == ["accept"]
+        assert scene.sip.done[-1] == "hangup"
+        old = scene.plane.lanes[0]
+        assert old.closing
+        assert scene.lane is leg.lane
+        old.receive(RecordingClosed(0, 7, 9, "c1.wav", 320))
+        old.receive(DigitReceived(0, 7, 9, "9", 320))
+        scene.sip.happens(Ended("local", "BYE"))
+        scene.call.on_lane(MarkPlayed(0, 7, 9, 1, 320))
+        await scene.give(says("hello", "two"))
+        await asyncio.sleep(0.1)
+        assert leg.lane.write_position > 0
+        leg.lane.receive(DigitReceived(1, 7, 9, "5", 320))
+        await asyncio.sleep(0.01)
+        assert not scene.call.over
+        sip.happens(Ended("peer", "BYE"))
+
+    scene = Scene(option=OPTION).play(script)
+    assert [key.digit for key in scene.all(events.Dtmf)] == ["5"]
+    recorded = [(start.row, start.path.rpartition("/")[2]) for start in scene.plane.told(StartRecording)]
+    assert recorded == [(0, "c1.wav"), (1, "c1-2.wav")]
+    assert [stop.row for stop in scene.plane.told(StopRecording)] == [0, 1]
+    assert [denoise.row for denoise in scene.plane.told(SetDenoise)] == [0, 1]
+    assert [closed.path for closed in scene.call.recorded] == ["c1.wav"]
+    ended = [event.play_id for event in scene.all(events.TrackEnd)]
+    assert ended == ["one", "two", None]
+    assert scene.errors() == []
+
+
+def test_somebody_takes_the_place_of_the_transferred_party() -> None:
+    async def script(scene: Scene) -> None:
+        party = await transferred(scene)
+        done, leg, sip = takes_place(scene, party)
+        assert done
+        assert party.done[-1] == "hangup"
+        assert scene.plane.lanes[1].closing
+        assert scene.mixed(scene.lane)[-1] == [2]
+        assert scene.mixed(leg.lane) == [[0]]
+        party.happens(Ended("local", "BYE"))
+        await asyncio.sleep(0.01)
+        assert not [event for event in scene.all(events.Hangup) if event.refer]
+        sip.happens(Ended("peer", "BYE"))
+        await asyncio.sleep(0.01)
+        assert [event.refer for event in scene.all(events.Hangup)] == [True]
+        assert not scene.call.over
+        await scene.give(Hangup())
+
+    Scene().play(script)
+
+
+def test_the_party_keeps_hearing_whoever_is_the_peer() -> None:
+    async def script(scene: Scene) -> None:
+        await transferred(scene)
+        _, leg, _ = takes_place(scene, scene.sip)
+        assert scene.mixed(scene.plane.lanes[1]) == [[0], [2]]
+        assert scene.mixed(leg.lane) == [[1]]
+        await scene.give(Hangup())
+
+    Scene().play(script)
+
+
+def test_a_stranger_takes_no_place() -> None:
+    async def script(scene: Scene) -> None:
+        assert not takes_place(scene, NotingSip())[0]
+        await transferred(scene)
+        assert not takes_place(scene, NotingSip())[0]
+        assert scene.lane is scene.plane.lanes[0]
+        await scene.give(Hangup())
+
+    Scene().play(script)
+
+
+def test_before_the_answer_there_is_no_place_to_take() -> None:
+    async def script(scene: Scene) -> None:
+        assert not takes_place(scene, scene.sip)[0]
+        await scene.give(Hangup())
+
+    Scene("waiting").play(script)
+
+
+def test_one_who_has_given_up_takes_no_place() -> None:
+    async def script(scene: Scene) -> None:
+        leg, sip = newcomer(scene)
+        sip.happens(Ended("canceled", "CANCEL"))
+        assert not take_place(scene.call, cast("SipCall", scene.sip), leg)
+        await asyncio.sleep(0.01)
+        assert scene.lane is scene.plane.lanes[0]
+        await scene.give(Hangup())
+
+    assert Scene().play(script).ending.record == "bySystem"

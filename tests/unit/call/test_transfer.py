@@ -1,0 +1,107 @@
+"""The transfers of one call, and its peer's wishes for some."""
+
+import asyncio
+
+import pytest
+
+from active_call.sip.events import Ended, ReferProgress, ReferReceived, Rejected
+from active_call.wire import events
+from active_call.wire.commands import Hangup, Message
+from tests.unit.call.scene import Scene, refers, transferred
+
+ASKED = ReferReceived("sip:carol@example.com", "<sip:alice@example.com>", None)
+
+
+async def asked(scene: Scene, request: ReferReceived = ASKED) -> None:
+    scene.sip.happens(request)
+    await asyncio.sleep(0.01)
+
+
+def test_a_wish_is_told_and_declined_if_nobody_cares() -> None:
+    async def script(scene: Scene) -> None:
+        await asked(scene)
+        await asyncio.sleep(61)
+        await scene.give(Hangup())
+
+    scene = Scene(accept_seconds=60).play(script)
+    told = scene.told(events.TransferRequest)
+    assert (told.track_id, told.refer_to, told.referred_by, told.refer) == (
+        "c1",
+        "sip:carol@example.com",
+        "<sip:alice@example.com>",
+        None,
+    )
+    assert scene.sip.done == ["accept", "notify 603 Decline final", "hangup"]
+
+
+@pytest.mark.parametrize("end", [Hangup(), None])
+def test_a_wish_that_is_open_is_declined_by_a_later_one_and_at_the_end(end: Hangup | None) -> None:
+    async def script(scene: Scene) -> None:
+        await asked(scene)
+        await asked(scene, ReferReceived("sip:dave@example.com", None, None))
+        assert scene.sip.done == ["accept", "notify 603 Decline final"]
+        if end is None:
+            scene.sip.happens(Ended("peer", "BYE"))
+        else:
+            await scene.give(end)
+
+    scene = Scene().play(script)
+    assert scene.sip.done == ["accept", "notify 603 Decline final", "notify 603 Decline final", "hangup"]
+
+
+def test_a_transfer_to_somebody_else_is_not_what_was_wished() -> None:
+    async def script(scene: Scene) -> None:
+        await asked(scene)
+        await scene.give(refers("sip:dave@example.com"))
+        assert "Referred-By" not in scene.sip.parties[0].dialled["headers"]
+        assert scene.sip.done == ["accept"]
+        await scene.give(Hangup())
+
+    Scene().play(script)
+
+
+def test_a_wish_hears_of_failure() -> None:
+    async def script(scene: Scene) -> None:
+        await asked(scene)
+        await scene.give(refers())
+        scene.sip.parties[0].happens(Rejected(486, "Busy Here", {}))
+        await asyncio.sleep(61)
+        await scene.give(Hangup())
+
+    scene = Scene(accept_seconds=60).play(script)
+    assert scene.sip.done == ["accept", "notify 486 Busy Here final", "hangup"]
+
+
+def test_the_transferred_party_may_wish_too() -> None:
+    async def script(scene: Scene) -> None:
+        party = await transferred(scene)
+        party.happens(ReferReceived("sip:dave@example.com", None, None))
+        await asyncio.sleep(61)
+        assert party.done[-1] == "notify 603 Decline final"
+        await scene.give(Hangup())
+
+    told = Scene(accept_seconds=60).play(script).told(events.TransferRequest)
+    assert (told.track_id, told.refer) == ("serverSideTrack", True)
+
+
+def test_texts_go_to_either_party() -> None:
+    async def script(scene: Scene) -> None:
+        party = await transferred(scene)
+        await scene.give(Message(body="to caller"), Message(body="to party", refer=True))
+        assert scene.sip.done[-1] == "message to caller text/plain;charset=utf-8"
+        assert party.done[-1] == "message to party text/plain;charset=utf-8"
+        await scene.give(Hangup())
+
+    assert Scene().play(script).errors() == []
+
+
+def test_progress_of_no_transfer_is_ignored() -> None:
+    async def script(scene: Scene) -> None:
+        scene.sip.happens(ReferProgress(200, "OK", True))
+        await transferred(scene)
+        scene.sip.happens(ReferProgress(200, "OK", True))
+        await asyncio.sleep(0.01)
+        assert not scene.call.over
+        await scene.give(Hangup())
+
+    Scene().play(script)

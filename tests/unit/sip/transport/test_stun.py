@@ -1,0 +1,52 @@
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from active_call.sip.transport.stun import binding_response, is_stun
+
+
+def request(*, kind: int = 1, length: int = 0, body: bytes = b"") -> bytes:
+    return (
+        struct.pack("!HHI12s", kind, length, 0x2112A442, b"\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae")
+        + body
+    )
+
+
+def test_the_ipv4_address_of_rfc_5769() -> None:
+    answer = binding_response(request(), ("192.0.2.1", 32853))
+    assert answer is not None
+    assert answer[:2] == b"\x01\x01"
+    assert answer[20:] == bytes.fromhex("0020000800 01a147e112a643".replace(" ", ""))
+
+
+def test_the_ipv6_address_of_rfc_5769() -> None:
+    answer = binding_response(request(), ("2001:db8:1234:5678:11:2233:4455:6677", 32853))
+    assert answer is not None
+    assert answer[20:] == bytes.fromhex("002000140002a1470113a9faa5d3f179bc25f4b5bed2b9d9")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"OPTIONS sip:x SIP/2.0\r\n\r\n",
+        request()[:-1],
+        request(kind=0x0101),
+        request(length=4),
+        request(length=600, body=b"\x00" * 600),
+    ],
+)
+def test_everything_else_gets_no_answer(data: bytes) -> None:
+    assert binding_response(data, ("192.0.2.1", 1)) is None
+
+
+def test_sip_is_not_taken_for_stun() -> None:
+    assert not is_stun(b"OPTIONS sip:x SIP/2.0\r\n\r\n")
+
+
+@given(st.binary(max_size=600))
+def test_an_answer_is_hardly_larger_than_the_question(data: bytes) -> None:
+    answer = binding_response(data, ("192.0.2.1", 1))
+    assert answer is None or len(answer) <= len(data) + 24
