@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from active_call.sip.message import Request, Response, parse_message
+from active_call.sip.messages.message import Request, Response, parse_message
 from tests.unit.sip.support import ALICE, BOB, Pair
 
 NAMES = {ALICE[:2]: "alice", BOB[:2]: "bob"}

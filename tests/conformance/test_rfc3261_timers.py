@@ -2,9 +2,9 @@
 
 import pytest
 
+from active_call.sip.dialogs.usage import UsageState
 from active_call.sip.events import Ended, Rejected
 from active_call.sip.hop import Hop
-from active_call.sip.usage import UsageState
 from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Pair
 
 

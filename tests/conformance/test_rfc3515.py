@@ -1,8 +1,8 @@
 """RFC 3515 §4: examples of REFER. A is Alice, B is Bob; whom B calls is his own affair."""
 
+from active_call.sip.dialogs.replaces import with_replaces
 from active_call.sip.events import ReferProgress, ReferReceived
-from active_call.sip.message import Request, parse_message
-from active_call.sip.replaces import with_replaces
+from active_call.sip.messages.message import Request, parse_message
 from tests.conformance.ladder import flow
 from tests.unit.sip.support import Pair, call_of
 

@@ -1,6 +1,5 @@
 """RFC 3665: basic call flows. Alice is the caller; both ends are ours unless a test speaks for one of them."""
 
-from active_call.sip.auth import Credentials
 from active_call.sip.events import (
     Acknowledged,
     Answered,
@@ -10,6 +9,7 @@ from active_call.sip.events import (
     Rejected,
     Ringing,
 )
+from active_call.sip.messages.auth import Credentials
 from tests.conformance.ladder import flow, spoken
 from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, Pair, message, reply
 from tests.unit.sip.talk import only

@@ -1,7 +1,7 @@
 """RFC 4028 §13 (its example call flow) and §7-10: session timers in virtual time."""
 
 from active_call.sip.events import Ended
-from active_call.sip.message import Request
+from active_call.sip.messages.message import Request
 from tests.conformance.ladder import flow, spoken
 from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, Pair, reply
 from tests.unit.sip.talk import only

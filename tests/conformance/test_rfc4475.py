@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from active_call.sip.hop import Hop
-from active_call.sip.message import BadMessage, Request, Response, parse_message
-from active_call.sip.uri import SipUri
+from active_call.sip.messages.message import BadMessage, Request, Response, parse_message
+from active_call.sip.messages.uri import SipUri
 from tests.unit.sip.support import BOB, OFFER, Agent, message
 
 DATA = Path(os.environ.get("ACTIVE_CALL_TEST_DATA", Path(__file__).parents[2] / "../shared/data")) / "rfc4475"

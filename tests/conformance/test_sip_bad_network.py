@@ -11,9 +11,9 @@ from contextlib import suppress
 import pytest
 
 from active_call.core.errors import LocalProtocolError
-from active_call.sip.auth import Credentials
+from active_call.sip.dialogs.usage import Usage, UsageState
 from active_call.sip.events import Answered, OfferReceived, ReferReceived, SipEvent
-from active_call.sip.usage import Usage, UsageState
+from active_call.sip.messages.auth import Credentials
 from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, Pair, call_of
 
 SEEDS = int(os.environ.get("SIP_SEEDS", "200"))

@@ -241,3 +241,22 @@ def test_a_burst_is_played_in_full_and_an_interruption_ends_it() -> None:
         assert set(later.tolist()) == {0, 5000}
 
     run(scenario())
+
+
+def test_while_it_rests_nothing_passes_either_way() -> None:
+    async def scenario() -> AsyncIterator[None]:
+        async with passing(service, packetSize=640) as scene:
+            lane = scene.lane
+            await asyncio.sleep(0.5)
+            scene.media_pass.rest(on=True)
+            await asyncio.sleep(0.2)  # what was on its way has come back
+            heard, got = len(lane.heard), len(service.got)
+            await asyncio.sleep(0.5)
+            assert (len(lane.heard), len(service.got)) == (heard, got)
+            scene.media_pass.rest(on=False)
+            await asyncio.sleep(0.5)
+            assert len(lane.heard) > heard + 10
+            yield
+
+    service = Service()
+    run(scenario())

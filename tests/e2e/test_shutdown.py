@@ -10,7 +10,7 @@ from types import TracebackType
 
 import pytest
 
-from active_call.sip.message import Request, make_response, parse_message
+from active_call.sip.messages.message import Request, make_response, parse_message
 from active_call.testing.caller import CallRefused, Telephones
 from active_call.testing.process import GatewayProcess, free_port
 from tests.e2e.api import TALK, until

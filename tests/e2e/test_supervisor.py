@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+import random
 import signal
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import numpy as np
 import pytest
 
+from active_call.lanes.messages import PCMA, PCMU, TELEPHONE_EVENT, ConfigureLane, RtpFormat
 from active_call.media.lane import Lane
 from active_call.media.ports import PortRange
 from active_call.media.supervisor import MediaPlane
@@ -149,3 +152,42 @@ def test_audio_is_handed_over_in_time_with_the_ticks() -> None:
             assert set(np.diff(positions)) == {320}
 
     with_plane(scene)
+
+
+def test_t23_lanes_come_change_and_go_while_packets_flow() -> None:
+    async def scene(plane: MediaPlane) -> None:
+        choose = random.Random(1)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        open_lanes: list[Lane] = []
+        for number in range(400):
+            if len(open_lanes) < 6 and choose.random() < 0.3:
+                open_lanes.append(lane := plane.open_lane())
+                lane.configure(session(lane, sock.getsockname(), PCMU))
+            elif open_lanes and choose.random() < 0.2:
+                open_lanes.pop(choose.randrange(len(open_lanes))).close()
+            for lane in open_lanes:
+                if choose.random() < 0.2:
+                    lane.configure(session(lane, sock.getsockname(), choose.choice((PCMU, PCMA))))
+                if choose.random() < 0.2:
+                    lane.mix_in(*choose.sample(open_lanes, choose.randint(0, len(open_lanes) - 1)))
+                header = bytes((0x80, choose.choice((0, 8, 101)))) + number.to_bytes(2, "big") + bytes(8)
+                sock.sendto(header + bytes(160), ("127.0.0.1", lane.port))
+            await asyncio.sleep(0.005)
+        position = open_lanes[0].position
+        await until(lambda: open_lanes[0].position > position)
+        assert plane.promotions == 0
+        for lane in open_lanes:
+            lane.close()
+        for lane in open_lanes:
+            await asyncio.wait_for(lane.closed.wait(), 2)
+        assert plane.lanes == {}
+        sock.close()
+
+    with_plane(scene)
+
+
+def session(lane: Lane, remote: tuple[str, int], audio: RtpFormat) -> ConfigureLane:
+    return ConfigureLane(
+        lane.ref.row, lane.ref.generation, audio, (PCMU, PCMA, TELEPHONE_EVENT), TELEPHONE_EVENT, remote, None
+    )

@@ -457,7 +457,10 @@ def test_texts_go_both_ways(gateway: GatewayProcess) -> None:
 # --- others take part -----------------------------------------------------------------------------------
 
 
-def test_a_telephone_that_asks_for_a_transfer_leaves_the_other_with_the_agent(gateway: GatewayProcess) -> None:
+@pytest.mark.parametrize("leaves_at", [180, 200])
+def test_a_telephone_that_asks_for_a_transfer_leaves_the_other_with_the_agent(
+    gateway: GatewayProcess, leaves_at: int
+) -> None:
     async def scene() -> Log:
         async with room(gateway) as here:
             progress: list[ReferProgress] = []
@@ -465,7 +468,7 @@ def test_a_telephone_that_asks_for_a_transfer_leaves_the_other_with_the_agent(ga
             def listen(event: SipEvent) -> None:
                 if isinstance(event, ReferProgress):
                     progress.append(event)
-                    if event.final:
+                    if event.status in (180, 200) and event.status >= leaves_at:
                         here.alice.leg.sip.hangup()
                 here.alice.on_sip(event)
 
@@ -475,7 +478,7 @@ def test_a_telephone_that_asks_for_a_transfer_leaves_the_other_with_the_agent(ga
             await here.call.refer(asked.refer_to)
             await here.told(events.Answer)
             await here.alice.wait_ended()
-            assert progress[-1].status == 200
+            assert progress[-1].status == leaves_at
             bob = await here.party()
             ear = Ear.of(bob)
             await here.call.tts("hello " * 10)
@@ -486,6 +489,7 @@ def test_a_telephone_that_asks_for_a_transfer_leaves_the_other_with_the_agent(ga
 
     log = run(scene())
     assert log.all(events.Error) == []
+    assert of_party(log) == ["ringing", "answer", "hangup"]
     assert log.seen[-1].event == "hangup"
 
 

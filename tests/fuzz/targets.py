@@ -3,7 +3,7 @@
 from active_call.core.errors import RemoteProtocolError
 from active_call.core.tokens import token_source
 from active_call.sdp.negotiate import LocalMedia, accept_answer, answer_offer
-from active_call.sip.message import BadMessage, Request, check_request, check_response, parse_message
+from active_call.sip.messages.message import BadMessage, Request, check_request, check_response, parse_message
 from tests.fuzz.corpus import MESSAGES, OFFERS
 from tests.unit.sip.support import ALICE, ANSWER, OFFER, Agent, Pair
 

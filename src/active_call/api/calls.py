@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 
 from active_call.api.answers import BAD_REQUEST, NO_CALL, UNAVAILABLE, Problem, no_call, problem
 from active_call.api.ports import ApiCall, CallsPort, GatewayPort
-from active_call.call.manager import Refused
 from active_call.call.reasons import KILLED
+from active_call.call.refusals import Refused
 from active_call.core.errors import (
     ActiveCallError,
     LocalProtocolError,

@@ -13,7 +13,7 @@ from active_call.api.ports import ApiCall, CallsPort
 from active_call.api.query import Query, QueryError, parse_query
 from active_call.api.session import ApiSession
 from active_call.api.socket import CallSocket, NotAdmitted
-from active_call.call.manager import Refused
+from active_call.call.refusals import Refused
 from active_call.core.errors import LocalProtocolError
 from active_call.wire.dialogue import CallType
 

@@ -430,6 +430,15 @@ class Call:
         self.inactivity.follow(self.leg.lane)
         self.peer.tell_hold()
 
+    def rest(self, *, on: bool) -> None:
+        """What the peer says is for somebody else: neither recogniser nor media pass hears it, nor answers."""
+        if on:
+            self.listening.pause()
+        else:
+            self.listening.resume()
+        if self.effects.media_pass is not None:
+            self.effects.media_pass.rest(on=on)
+
     def begin_talking(self) -> None:
         """The call is answered, and its option is known: hear, and play what waited."""
         assert self.leg is not None

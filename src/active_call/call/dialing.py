@@ -8,9 +8,9 @@ from active_call.call.parties import callee_uri, caller_uri, host_of
 from active_call.call.trunks import Trunks, parse_uri, rewritten
 from active_call.config.trunks import PartyRewrite, RegisteredUser, TrunkRewrite
 from active_call.core.errors import LocalProtocolError, RemoteProtocolError
-from active_call.sip.address import Address
 from active_call.sip.agent import Credentials, SipAgent
-from active_call.sip.uri import SipUri, contact
+from active_call.sip.messages.address import Address
+from active_call.sip.messages.uri import SipUri, contact
 from active_call.wire.options import CallOption, SipOption
 
 _PRIVACY = frozenset(("header", "session", "user", "none", "critical", "id", "history"))

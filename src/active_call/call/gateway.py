@@ -14,9 +14,10 @@ from pydantic.alias_generators import to_camel
 from active_call import __version__
 from active_call.call.call import Call
 from active_call.call.leg import MediaPolicy
-from active_call.call.manager import CallManager, ManagerSettings, Refused, refused_playbook
+from active_call.call.manager import CallManager, ManagerSettings
 from active_call.call.reasons import SHUTDOWN
 from active_call.call.recording import RecordingPolicy, below
+from active_call.call.refusals import Refused, refused_playbook
 from active_call.call.services import Announce, CallServices, Lead
 from active_call.call.trunks import Trunks, accounts_of
 from active_call.call.voice import Precached, precache
@@ -29,12 +30,13 @@ from active_call.media.cache import MediaCache
 from active_call.media.files import MediaSource
 from active_call.media.ports import PortRange
 from active_call.media.supervisor import MediaPlane
-from active_call.outbound import Outbound
+from active_call.outbound import Guard, GuardError, Origin, Outbound, OutboundPolicy
 from active_call.playbook.document import Playbook, load_playbook
 from active_call.playbook.library import PlaybookLibrary
 from active_call.playbook.runner import PlaybookDialogue
 from active_call.sip.agent import SipAgent, SipConfig
-from active_call.sip.uri import bracketed
+from active_call.sip.hop import Judge
+from active_call.sip.messages.uri import bracketed
 from active_call.speech.providers import load_llm
 from active_call.wire.commands import Tts
 from active_call.wire.options import CallOption, RecorderOption
@@ -64,7 +66,11 @@ class Gateway:
         self.calls = CallManager(self._services(), self._route, settings)
         calls = self.calls
         self.agent = SipAgent(
-            sip, on_call=calls.on_call, on_declined=calls.on_declined, on_message=calls.on_sip_message
+            sip,
+            on_call=calls.on_call,
+            on_declined=calls.on_declined,
+            on_message=calls.on_sip_message,
+            judge=redirection_judge(config.outbound.policy),
         )
         self._playbooks = PlaybookLibrary(os.environ)
         self._webhook: Webhook | None = None
@@ -295,6 +301,20 @@ def sip_config(config: Config) -> SipConfig:
         callid_suffix=config.callid_suffix,
         learn_public_address=config.auto_learn_public_address,
     )
+
+
+def redirection_judge(policy: OutboundPolicy) -> Judge:
+    """Where a peer may redirect our calls to, by the rules for hosts that a call names."""
+    guard = Guard(policy)
+
+    def judge(host: str, address: str) -> str:
+        try:
+            guard.check_address(host, address, Origin.CALL)
+        except GuardError as error:
+            return str(error)
+        return ""
+
+    return judge
 
 
 def _led_by(playbook: Playbook) -> Lead:

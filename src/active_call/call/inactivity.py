@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 from active_call.call.leg import SipLeg
 from active_call.call.reasons import inactive
-from active_call.call.session import is_loopback, is_public
+from active_call.call.session import is_loopback
 from active_call.call.why import Silence, silence
 from active_call.core.audio import TICK_SECONDS
 from active_call.media.lane import Lane
-from active_call.sip.uri import bracketed
+from active_call.sip.hop import is_public
+from active_call.sip.messages.uri import bracketed
 from active_call.wire import events
 
 if TYPE_CHECKING:

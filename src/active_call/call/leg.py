@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from active_call.call.dialing import DialPlan
 from active_call.call.info import InfoKeys
-from active_call.call.session import configuration, describe, is_loopback, is_public
+from active_call.call.session import configuration, describe, is_loopback
 from active_call.core.errors import MediaError, RemoteProtocolError
 from active_call.lanes.external import ExternalCodec
 from active_call.media.lane import Lane
@@ -20,8 +20,9 @@ from active_call.sdp.compare import same_session
 from active_call.sdp.negotiate import LocalMedia, Negotiated, Srtp, accept_answer, answer_offer, make_offer
 from active_call.sdp.remote import address_in
 from active_call.sip.agent import SipAgent, SipCall
+from active_call.sip.dialogs.usage import UsageState
 from active_call.sip.events import SipEvent
-from active_call.sip.usage import UsageState
+from active_call.sip.hop import is_public
 
 KeyMode: TypeAlias = Literal["auto", "rfc4733", "info", "inband"]
 """How keys are pressed: as RFC 4733 events, by SIP INFO, as tones in the audio; or events if there are, else
@@ -265,6 +266,7 @@ class SipLeg:
         if sdp is None:
             raise RemoteProtocolError("the ACK had no answer to the offer in our 200", 488)
         self._apply(sdp)
+        self.hold(self._wants_hold)
 
     # --- a call that we make --------------------------------------------------------------------------
 
@@ -309,6 +311,7 @@ class SipLeg:
             # RFC 3311 §5.2: an UPDATE before the answer to the offer in our INVITE.
             self.sip.answer_offer(None, 491, "Request Pending")
             return False
+        ours_waits = self._offering
         if sdp is None:
             self._offer()
         else:
@@ -319,6 +322,9 @@ class SipLeg:
                 return self.held
             self._configure()
         self.sip.answer_offer(self.local_sdp)
+        if ours_waits:  # it says what was true before, with a version that is too low by now
+            self._offer()
+            self.sip.offer(self.local_sdp)
         return self.held
 
     def hold(self, on: bool) -> None:
@@ -398,7 +404,11 @@ class SipLeg:
         assert self.negotiated is not None
         policy = self._policy
         message = configuration(
-            self.lane.ref, self.negotiated, latching=policy.latching, jitter_ms=policy.jitter_ms
+            self.lane.ref,
+            self.negotiated,
+            latching=policy.latching,
+            jitter_ms=policy.jitter_ms,
+            peer_host=self.sip.peer[0],
         )
         if message != self.lane.configured:  # session timers repeat what is agreed on, again and again
             self.lane.configure(message)

@@ -17,19 +17,19 @@ from active_call.call.dialing import plan_call
 from active_call.call.goodbye import rfc3339
 from active_call.call.leg import SipLeg
 from active_call.call.pending import PendingPlaybooks
-from active_call.call.reasons import SHUTDOWN, Ending, reason_header, refused
+from active_call.call.reasons import SHUTDOWN, Ending
 from active_call.call.record import record_of
-from active_call.call.refusals import EarlyMessage, RefusedCalls
+from active_call.call.refusals import EarlyMessage, Refused, RefusedCalls
 from active_call.call.services import Announce, CallServices, FindLead, Lead
 from active_call.call.succession import take_place
-from active_call.core.errors import ActiveCallError, LocalProtocolError, MediaError, RemoteProtocolError
+from active_call.core.errors import LocalProtocolError, MediaError, RemoteProtocolError
 from active_call.core.names import safe_name
 from active_call.records.cdr import save_local
 from active_call.records.dump import Dump
 from active_call.sip.agent import Direction, SipCall
 from active_call.sip.events import Declined
 from active_call.sip.hop import Hop
-from active_call.sip.uri import bracketed
+from active_call.sip.messages.uri import bracketed
 from active_call.wire.commands import Invite
 from active_call.wire.dialogue import CallType
 from active_call.wire.options import CallOption
@@ -37,7 +37,6 @@ from active_call.wire.options import CallOption
 log = logging.getLogger(__name__)
 
 _EARLY_DIALOGS, _EARLY_MESSAGES = 64, 16
-_RETRY_SECONDS = 5
 
 
 class Router(Protocol):
@@ -46,25 +45,6 @@ class Router(Protocol):
     def __call__(self, caller: str, callee: str, variables: dict[str, Any]) -> Lead | Announce:
         """Raises Refused to answer with a status instead."""
         ...
-
-
-class Refused(ActiveCallError):
-    """A call is answered with `status` and a reason in words; `retry`: later may be better.
-
-    `detail` says why in a sentence, if `reason` doesn't.
-    """
-
-    def __init__(self, status: int, reason: str, *, detail: str = "", retry: bool = False) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.detail = detail or reason
-        self.retry = retry
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Of the response: why (RFC 3326), and when to retry."""
-        headers = reason_header(self.status, refused(self.status, self.detail).detail)
-        return headers | {"Retry-After": str(_RETRY_SECONDS)} if self.retry else headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,11 +399,3 @@ def _given_back_unless_used(leg: SipLeg) -> Iterator[None]:
 
 def _nothing() -> None:
     """The call begins with its first command."""
-
-
-def refused_playbook(error: ActiveCallError | OSError) -> Refused:
-    """A playbook that can't be read or used refuses the call."""
-    if isinstance(error, FileNotFoundError):
-        name = Path(error.filename or "").name
-        return Refused(503, "Playbook Not Found", detail=f"Playbook Not Found: there is no file {name}")
-    return Refused(503, f"Failed to process invite: {error}")

@@ -120,6 +120,7 @@ class MediaPass:
         """Samples of this connection that were played or will be."""
         self._held_back = False
         self._stale = False
+        self._resting = False
 
     async def run(self) -> None:
         """Pass audio until cancelled, or until the URL turns out to be forbidden. Peers can't make it raise."""
@@ -146,6 +147,12 @@ class MediaPass:
         """The peer has another lane."""
         self._lane = lane
         lane.tap(self._hear)
+
+    def rest(self, *, on: bool) -> None:
+        """Until told otherwise the service hears nothing, and what it sends is not heard."""
+        self._resting = on
+        if on:
+            self.interrupt()
 
     def interrupt(self) -> None:
         """Barge-in: what the service has sent so far is heard no more."""
@@ -192,7 +199,7 @@ class MediaPass:
 
     def _hear(self, track: int, pcm: Pcm, position: int) -> None:
         """Consumer of the lane's tap."""
-        if track == 0 and self._packets is not None:
+        if track == 0 and self._packets is not None and not self._resting:
             for packet in self._packets.put(pcm):
                 self._unsent.put(packet)
 
@@ -218,7 +225,7 @@ class MediaPass:
             now = loop.time()
             pcm = samples.put(message) if isinstance(message, bytes) else _NOTHING
             self._stale = self._stale and now - last < _AT_ONCE
-            if len(pcm) and not self._stale:
+            if len(pcm) and not self._stale and not self._resting:
                 self._heard += len(pcm)
                 queued = self._lane.write_position - self._lane.read_position
                 # A service that is far ahead of time waits here, and then the network makes it wait.

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from active_call.config.trunks import RegisteredUser, server_uri
 from active_call.core.errors import LocalProtocolError
-from active_call.sip.address import Address
+from active_call.sip.messages.address import Address
 from active_call.wire.events import Attendee
 from active_call.wire.options import CallOption
 
 _SCHEMES = ("sip:", "sips:")
+_PORT = re.compile(r":\d*$")
 _NUMBER = re.compile(r"(?:tel:)?(\+?[\d*#][\d\-.()*#]*)", re.IGNORECASE)
 
 
@@ -74,6 +75,9 @@ def host_of(uri: str) -> str:
 def attendee(uri: str) -> Attendee:
     """One party, as events tell it: user, host, and the address as given; empty where there is none."""
     bare = uri.split("<", 1)[-1].split(">", 1)[0]
-    _, _, rest = bare.partition(":")
-    user, at, host = rest.rpartition("@")
-    return Attendee(username=user if at else "", realm=host.split(";")[0].split(":")[0], source=uri)
+    scheme, _, rest = bare.partition(":")
+    user, _, host = rest.rpartition("@")
+    host = host.split(";")[0]
+    if scheme.lower() == "tel":
+        return Attendee(username=host, realm="", source=uri)
+    return Attendee(username=user, realm=_PORT.sub("", host), source=uri)

@@ -7,7 +7,6 @@ from active_call.call import message
 from active_call.call.info import KeyWays, digit_of_info
 from active_call.call.leg import SipLeg
 from active_call.call.reasons import broken_off, canceled, ending_by_peer
-from active_call.call.succession import go_on_with
 from active_call.core.errors import RemoteProtocolError
 from active_call.lanes import messages as lane_messages
 from active_call.lanes.messages import LaneEvent
@@ -86,10 +85,10 @@ class Peer:
             call.finish(canceled(call.seconds, event.reason))
         elif event.by == "timeout" or (event.by == "local" and call.times.answer is None):
             call.finish(broken_off(event.reason))
-        elif (heir := call.transfer.heir()) is not None:
-            go_on_with(call, heir)
         else:
-            call.finish(call.transfer.peer_ended() or ending_by_peer(inbound=call.inbound, words=event.reason))
+            ending = call.transfer.peer_ended() or ending_by_peer(inbound=call.inbound, words=event.reason)
+            if not call.transfer.outlives_peer(ending):
+                call.finish(ending)
 
     # --- audio ----------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from active_call.call.why import refusal, sentence
-from active_call.sip.message import REASONS
+from active_call.sip.messages.message import REASONS
 from active_call.wire.commands import Hangup
 
 _BY_INITIATOR = {"caller": "byCaller", "callee": "byCallee", "system": "autohangup"}
@@ -129,7 +129,8 @@ def rejected(
         status, "rejected"
     )
     detail = sentence(reason) if ours and reason else refusal(status, reason, headers or {}, offered=offered)
-    return Ending(record, "callee", record, status, detail)
+    never_answered = ours and status in (408, 502, 503)
+    return Ending(record, "system" if never_answered else "callee", record, status, detail)
 
 
 def unusable_answer(status: int, why: str) -> Ending:

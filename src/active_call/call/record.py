@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from active_call.call.call import Call
 from active_call.call.reasons import CRASHED
 from active_call.core.quality import mos
-from active_call.media.lane import LaneStatistics
+from active_call.media.statistics import LaneStatistics
 from active_call.records.cdr import CallRecord, MediaStatistics, RecordedFile
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def _record_of_party(call: Call) -> CallRecord | None:
         hangup_by=ending.initiator,
         hangup_detail=ending.detail or None,
         codec=party.leg.codec,
+        srtp=party.leg.suite,
         media=_media(statistics, telephone=True) if statistics is not None else None,
     )
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from active_call.call.goodbye import rfc3339
 from active_call.call.parties import attendee
-from active_call.call.reasons import Ending, refused
+from active_call.call.reasons import Ending, reason_header, refused
 from active_call.call.record import record_of_refusal
 from active_call.core.clock import Clock
+from active_call.core.errors import ActiveCallError
 from active_call.core.names import safe_name
 from active_call.records.cdr import save_local
 from active_call.records.dump import Dump
@@ -26,11 +27,31 @@ log = logging.getLogger(__name__)
 
 BURST = 60
 PER_SECOND = 1.0
+_RETRY_SECONDS = 5
 _ACK_SECONDS = 1.0
 """How long a dump waits for the caller's ACK."""
 
 EarlyMessage = tuple[Direction, bytes, str]
 """A SIP message that came before there was a call: its direction, the message, the peer."""
+
+
+class Refused(ActiveCallError):
+    """A call is answered with `status` and a reason in words; `retry`: later may be better.
+
+    `detail` says why in a sentence, if `reason` doesn't.
+    """
+
+    def __init__(self, status: int, reason: str, *, detail: str = "", retry: bool = False) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.detail = detail or reason
+        self.retry = retry
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the response: why (RFC 3326), and when to retry."""
+        headers = reason_header(self.status, refused(self.status, self.detail).detail)
+        return headers | {"Retry-After": str(_RETRY_SECONDS)} if self.retry else headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +151,11 @@ def _hangup(call: RefusedCall) -> events.Hangup:
         from_=attendee(call.sip.caller),
         to=attendee(call.sip.callee),
     )
+
+
+def refused_playbook(error: ActiveCallError | OSError) -> Refused:
+    """A playbook that can't be read or used refuses the call."""
+    if isinstance(error, FileNotFoundError):
+        name = Path(error.filename or "").name
+        return Refused(503, "Playbook Not Found", detail=f"Playbook Not Found: there is no file {name}")
+    return Refused(503, f"Failed to process invite: {error}")

@@ -7,8 +7,10 @@ from active_call.lanes.table import LaneRef
 from active_call.sdp.negotiate import Negotiated
 
 
-def configuration(ref: LaneRef, session: Negotiated, *, latching: bool, jitter_ms: int) -> ConfigureLane:
-    """What the lane is told."""
+def configuration(
+    ref: LaneRef, session: Negotiated, *, latching: bool, jitter_ms: int, peer_host: str
+) -> ConfigureLane:
+    """What the lane is told; `peer_host` is where the peer's SIP comes from."""
     return ConfigureLane(
         ref.row,
         ref.generation,
@@ -25,6 +27,7 @@ def configuration(ref: LaneRef, session: Negotiated, *, latching: bool, jitter_m
         jitter_ms=jitter_ms,
         rtcp_mux=session.rtcp_mux,
         srtp=session.srtp,
+        peer_host=peer_host,
         inband_digits=session.sends_events is None,
     )
 
@@ -50,13 +53,5 @@ def is_loopback(host: str) -> bool:
     """Whether it is an address of this machine alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_public(host: str) -> bool:
-    """Whether it is an address that the whole Internet reaches."""
-    try:
-        return ipaddress.ip_address(host).is_global
     except ValueError:
         return False

@@ -27,8 +27,8 @@ from active_call.lanes.external import PCM_RATES, ExternalCodec
 from active_call.outbound.guard import Origin
 from active_call.sdp.crypto import without_keys
 from active_call.sip import events as sip_events
+from active_call.sip.dialogs.usage import UsageState
 from active_call.sip.events import SipEvent
-from active_call.sip.usage import UsageState
 from active_call.wire import commands, events
 from active_call.wire.commands import Play
 from active_call.wire.options import CallOption, merge
@@ -234,8 +234,8 @@ class Setup:
                 return
             reason = f"Failed to process invite: {error}"
             self._call.complain("webhook", str(error), 503)
+            self._call.end(refused(503, reason))  # before SIP tells that the call is over
             self.refuse(503, reason)
-            self._call.end(refused(503, reason))
 
     def _nobody_came(self) -> None:
         if self._pending is not None:
@@ -306,10 +306,10 @@ class Setup:
             if first:
                 call.finish(failed(str(error)))
             return
-        if first:
-            self._talk(leg.local_sdp)
-        else:
+        if call.state is CallState.TALKING:  # a re-INVITE, or somebody who has taken the call over
             call.peer.tell_hold()
+        else:
+            self._talk(leg.local_sdp)
 
     def reject(self, command: commands.Reject) -> None:
         """Refuse the call."""

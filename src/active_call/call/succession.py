@@ -10,7 +10,7 @@ from active_call.call.leg import SipLeg
 from active_call.call.state import CallState
 from active_call.lanes.messages import RecordingClosed
 from active_call.sip.agent import SipCall
-from active_call.sip.usage import UsageState
+from active_call.sip.dialogs.usage import UsageState
 
 if TYPE_CHECKING:
     from active_call.call.call import Call

@@ -61,11 +61,13 @@ class Transfers:
             raise LocalProtocolError(f"the call is {call.state}; only an answered call can be transferred")
         if current is not None and current.connecting:
             raise LocalProtocolError(
-                f'a transfer to "{current.plan.target}" is being set up; '
-                "wait for its answer or reject, or end it with hangup and refer: true"
+                f'a transfer to "{current.plan.target}" is being set up; wait for its answer or reject'
+                + (", or end it with hangup and refer: true" if current.leg is not None else "")
             )
         plan = self._plan(command)
-        request = self._request if self._request is not None and self._request.asks_for(plan.target) else None
+        request = self._request
+        if request is not None and not any(map(request.asks_for, (command.callee, plan.target))):
+            request = None  # it asked for somebody else
         if request is not None:
             plan = replace(plan, headers={**request.headers, **plan.headers})
         transfer = Transfer(call, self._services, command, origin, plan, request)
@@ -75,6 +77,8 @@ class Transfers:
         if current is not None:
             current.hang_up(_REPLACED, {})
         call.player.interrupt()
+        if call.effects.media_pass is not None:
+            call.effects.media_pass.interrupt()
         self.latest = transfer
         transfer.begun()
 
@@ -132,9 +136,12 @@ class Transfers:
         current = self.current
         return transferred(current.plan.target) if current is not None and current.taken else None
 
-    def heir(self) -> SipLeg | None:
-        """The peer, who hung up, had asked to put this party into its place; None: it had not."""
-        return self.current.inherit() if self.current is not None else None
+    def outlives_peer(self, ending: Ending) -> bool:
+        """The peer hung up. Whether the call goes on with the party that it had asked to be connected with.
+
+        If that does not answer yet, and never will, the call ends like `ending`.
+        """
+        return self.current is not None and self.current.outlives_peer(ending)
 
     def replace(self, replaced: SipCall, leg: SipLeg) -> bool:
         """Somebody takes the transferred party's place. False if that is not whose dialog is `replaced`."""
@@ -146,8 +153,8 @@ class Transfers:
 
     def caller_moved(self, old: Lane, new: Lane) -> None:
         """The peer has got another lane."""
-        if self.current is not None and self.current.leg is not None:
-            self.current.leg.caller_moved(old, new)
+        if self.current is not None:
+            self.current.caller_moved(old, new)
 
     def close(self, ending: Ending) -> None:
         """The call is over."""

@@ -9,13 +9,15 @@ from active_call.call.hold_music import HoldMusic
 from active_call.call.leg import Leg, SipLeg
 from active_call.call.reasons import Ending
 from active_call.call.services import CallServices
+from active_call.call.succession import go_on_with
 from active_call.call.timers import Timer
 from active_call.call.transfer_leg import TransferLeg
 from active_call.call.transfer_request import TransferRequest
 from active_call.core.errors import LocalProtocolError, MediaError
+from active_call.media.lane import Lane
 from active_call.outbound.guard import Origin
+from active_call.sip.dialogs.replaces import with_replaces
 from active_call.sip.events import ReferProgress, ReferReceived
-from active_call.sip.replaces import with_replaces
 from active_call.wire import commands, events
 from active_call.wire.options import ReferOption
 
@@ -53,6 +55,8 @@ class Transfer:
         self._timer: Timer | None = None
         self._phone: SipLeg | None = None
         """Who was asked to carry it out."""
+        self._left: Ending | None = None
+        """The peer, who had asked for it, has hung up and leaves the call to the other party."""
         self._rang = False
 
     @property
@@ -76,14 +80,15 @@ class Transfer:
         call, options = self._call, self._options
         self._timer = call.timers.after(options.timeout, self._timed_out)
         if options.pause_parent_asr:
-            call.listening.pause()
+            call.rest(on=True)
         if options.moh:
             self._music.play(options.moh, self._origin)
 
     def hang_up(self, ending: Ending, headers: Mapping[str, str]) -> None:
         """End it; the call goes on. Raises LocalProtocolError if the peer's phone carries it out."""
-        if self.leg is None:
+        if self.leg is None or self.leg.over:
             raise LocalProtocolError("the peer's phone carries the transfer out; it can't be stopped here")
+        self.leg.handed_over = False
         self.leg.hang_up(ending, headers)
         self._finish()
         self._tell_request(487, "Request Terminated")
@@ -131,19 +136,37 @@ class Transfer:
         except MediaError as error:
             call.complain("refer", f"key {digit} can't be passed on: {error}")
 
-    def inherit(self) -> SipLeg | None:
-        """The peer, who had asked for this transfer, leaves: the other party is the peer from now on."""
-        if self.request is None or not self.connected or self.request.leg is not self._call.leg:
-            return None
-        assert self.leg is not None
-        self._finish()
-        return self.leg.release()
+    def outlives_peer(self, ending: Ending) -> bool:
+        """The peer hung up. If it had asked for this transfer, the other party becomes the peer.
+
+        Before its answer the call waits for that, and ends like `ending` if it never comes. False: it was not
+        asked for.
+        """
+        if self.leg is None or self.request is None or self.request.leg is not self._call.leg:
+            return False
+        if self.connected:
+            self._become_peer()
+            return True
+        if self.connecting and not self.leg.handed_over:
+            self._left = ending
+            self._music.stop()
+            return True
+        return False
+
+    def caller_moved(self, old: Lane, new: Lane) -> None:
+        """Somebody has taken the peer's place."""
+        if self.leg is not None:
+            self.leg.caller_moved(old, new)
+        if self._options.pause_parent_asr:
+            self._call.rest(on=True)
+        if self._phone is not None:
+            self._phone_failed(487, "another telephone has taken its place")
 
     # --- how the leg fares (transfer_leg.LegOwner) ----------------------------------------------------
 
     def leg_rings(self, early_media: bool) -> None:
         self._tell_request(180, "Ringing")
-        if self._options.moh or self.leg is None:
+        if self._options.moh or self.leg is None or self._left is not None:
             return
         if early_media:
             self._music.stop()
@@ -154,6 +177,10 @@ class Transfer:
 
     def leg_answered(self) -> None:
         assert self.leg is not None
+        if self._left is not None:
+            self._connect()
+            self._become_peer()
+            return
         if self._options.mode == "bridge":
             self._connect()
             return
@@ -207,7 +234,7 @@ class Transfer:
         leg = SipLeg.open(services.plane, self.plan.address, media)
         self.leg = TransferLeg(call, leg, self.plan, options, self, services.clock.wall)
         session = "".join(char if "!" <= char <= "~" else "-" for char in call.id)
-        call_id = options.call_id or f"ref-{secrets.randbits(32)}-{session}"
+        call_id = options.call_id or services.trunks.sip_call_id(f"ref-{secrets.randbits(32)}-{session}")
         call.on_dialog(call_id)
         self.leg.dial(services.agent(), call_id)
 
@@ -232,6 +259,7 @@ class Transfer:
         self._phone.sip.refer(refer_to, referred_by=us or None, headers=headers)
 
     def _phone_failed(self, status: int, reason: str) -> None:
+        self.taken = False
         if self.leg is not None and not self.leg.over:
             self._call.complain(
                 "refer",
@@ -282,7 +310,16 @@ class Transfer:
         self._end_setup()
         self.over = True
         if self._options.pause_parent_asr:
-            self._call.listening.resume()
+            self._call.rest(on=False)
+        if self._left is not None:
+            self._call.finish(self._left)
+
+    def _become_peer(self) -> None:
+        """The peer has left, and this party takes its place."""
+        assert self.leg is not None
+        self._left = None
+        self._finish()
+        go_on_with(self._call, self.leg.release())
 
 
 def transferred(target: str) -> Ending:

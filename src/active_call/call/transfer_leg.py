@@ -5,6 +5,7 @@ other side did not answer, and `hangup`.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from active_call.call import message
@@ -26,7 +27,7 @@ from active_call.sip import events as sip_events
 from active_call.sip.agent import SipAgent
 from active_call.sip.events import SipEvent
 from active_call.wire import events
-from active_call.wire.options import CallOption, ReferOption
+from active_call.wire.options import CallOption, ReferOption, merge
 
 if TYPE_CHECKING:
     from active_call.call.call import Call
@@ -153,13 +154,15 @@ class TransferLeg:
         if options.denoise:
             self.leg.lane.denoise("webrtc")
         self._listening = Listening(call, self.leg.lane, track_id=call.server_side_track, refer=True)
-        self._listening.start(CallOption(vad=options.vad, asr=options.asr))
+        asr = merge(call.option.asr, options.asr) if options.asr is not None else None
+        self._listening.start(CallOption(vad=options.vad, asr=asr))
 
     def hang_up(self, ending: Ending, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         """End it from our side: CANCEL or BYE, and `hangup`."""
         if not self.over:
             self.leg.hang_up(headers)
-            self._close(ending)
+            answered = self.times.answer is not None
+            self._close(ending if answered else replace(ending, record="canceled", status=487))
             self._tell_hangup(ending)
 
     def replace(self, leg: SipLeg) -> None:
@@ -168,6 +171,7 @@ class TransferLeg:
         leg.accept(self._on_sip)
         old, self.leg = self.leg, leg
         old.sip.listener = lambda event: None
+        old.lane.listener = None
         self._call.effects.mix.replace(old.lane, leg.lane)
         self._mix.move(leg.lane)
         if self._listening is not None:
@@ -175,16 +179,17 @@ class TransferLeg:
             self._listen()
         old.hang_up(_NO_HEADERS)
         old.lane.close()
+        self._tell_hold()
 
     def caller_moved(self, old: Lane, new: Lane) -> None:
         """The caller has got another lane."""
         self._mix.replace(old, new)
 
     def release(self) -> SipLeg:
-        """Let go of dialog and lane, which go on without this."""
+        """Let go of dialog and lane, which go on without this; `hangup` says that nobody is transferred to."""
         self._let_go(_RELEASED)
         self._mix.clear()
-        self._tell_track_end()
+        self._tell_hangup(_RELEASED)
         return self.leg
 
     def fail(self, status: int, reason: str) -> None:
@@ -214,7 +219,8 @@ class TransferLeg:
                 self._reject(event.status, event.reason, ending)
                 self._owner.leg_failed(event.status, event.reason)
             case sip_events.OfferReceived():
-                self._reoffered(event.sdp)
+                self.leg.reoffered(event.sdp)
+                self._tell_hold()
             case sip_events.Acknowledged():
                 self._acknowledged()
             case sip_events.InfoReceived():
@@ -283,9 +289,10 @@ class TransferLeg:
             self.leg.acknowledged()
         except RemoteProtocolError as error:
             self._call.complain("refer", str(error), error.status)
+        self._tell_hold()
 
-    def _reoffered(self, sdp: bytes | None) -> None:
-        held = self.leg.reoffered(sdp)
+    def _tell_hold(self) -> None:
+        held = self.leg.held
         if held is not self.held:
             self.held = held
             self._call.emit(
@@ -344,6 +351,7 @@ class TransferLeg:
                 timestamp=call.now_ms(),
                 reason=ending.reason,
                 initiator=ending.initiator,
+                detail=ending.detail or None,
                 start_time=rfc3339(times.start),
                 hangup_time=rfc3339(times.end or times.start),
                 answer_time=rfc3339(times.answer) if times.answer is not None else None,

@@ -7,9 +7,9 @@ from urllib.parse import quote
 from active_call.config.schema import Config
 from active_call.config.trunks import PartyPattern, PartyRewrite, RegisteredUser, Rewrite, TrunkRule
 from active_call.core.errors import RemoteProtocolError
-from active_call.sip.address import Address
+from active_call.sip.messages.address import Address
+from active_call.sip.messages.uri import SipUri
 from active_call.sip.registration import Account
-from active_call.sip.uri import SipUri
 
 _USER_CHARACTERS = "-_.!~*'()&=+$,;?/"
 """What needs no escape in the user of a URI (RFC 3261 §25.1), besides letters and digits."""
@@ -48,7 +48,7 @@ class Trunks:
         uri = parse_uri(target)
         if uri is None:
             return None
-        host = bare_host(uri)
+        host = _bare(uri.target.host)  # of `maddr`, if there is one: a password goes to nobody else
         here = [account for account in self.users if bare_host(account.registrar) == host]
         if user:
             here.sort(key=lambda account: user not in (account.username, account.user))
@@ -117,7 +117,11 @@ def parse_uri(party: str) -> SipUri | None:
 
 def bare_host(uri: SipUri) -> str:
     """The host of `uri` for comparison."""
-    return uri.host.strip("[]").rstrip(".").lower()
+    return _bare(uri.host)
+
+
+def _bare(host: str) -> str:
+    return host.strip("[]").rstrip(".").lower()
 
 
 def _fits(pattern: PartyPattern | None, party: str) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from active_call.core.urls import mask_urls
-from active_call.sip.grammar import unquote
-from active_call.sip.message import REASONS
+from active_call.sip.messages.grammar import unquote
+from active_call.sip.messages.message import REASONS
 
 LONGEST = 300
 """Characters of a sentence; it travels in datagrams."""

@@ -292,14 +292,28 @@ class Session:
         """End `bridge`."""
         await self.send(commands.Unbridge(target_session_id=target_session_id))
 
-    async def send_dtmf(self, digits: str, *, refer: bool = False) -> None:
-        """Press keys: 0-9 * # A-D; with `refer`, for the transferred party."""
-        await self.send(commands.SendDtmf(digits=digits, refer=refer))
+    async def send_dtmf(
+        self,
+        digits: str,
+        *,
+        mode: Literal["auto", "rfc4733", "info", "inband"] = "auto",
+        duration: int = 160,
+        gap: int = 60,
+        refer: bool = False,
+    ) -> None:
+        """Press keys: 0-9 * # A-D, each for `duration` ms; with `refer`, for the transferred party."""
+        await self.send(commands.SendDtmf(digits=digits, mode=mode, duration=duration, gap=gap, refer=refer))
 
-    async def message(self, body: str, *, content_type: str | None = None, refer: bool = False) -> None:
+    async def message(
+        self,
+        body: str,
+        *,
+        content_type: str = "text/plain;charset=utf-8",
+        headers: dict[str, str] | None = None,
+        refer: bool = False,
+    ) -> None:
         """Send a text by SIP MESSAGE; with `refer`, to the transferred party."""
-        kind = {} if content_type is None else {"content_type": content_type}
-        await self.send(commands.Message(body=body, refer=refer, **kind))
+        await self.send(commands.Message(body=body, content_type=content_type, headers=headers, refer=refer))
 
     async def history(self, speaker: str, text: str) -> None:
         """Put a line of conversation into the record."""

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from active_call.config.fields import LONGEST_MATCHED, Regex, Section
 from active_call.core.errors import RemoteProtocolError
-from active_call.sip.auth import Credentials
-from active_call.sip.uri import SipUri
+from active_call.sip.messages.auth import Credentials
+from active_call.sip.messages.uri import SipUri
 
 _TRANSPORTS = ("udp", "tcp", "tls")
 _GROUP = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")

@@ -1,8 +1,10 @@
-"""Logging set-up: five levels as in the configuration, and an adapter that names the call."""
+"""Logging set-up: five levels as in the configuration, and an adapter that names the call.
+
+Ids and texts of strangers stand in many lines; none of them can begin another line or be taken for a format.
+"""
 
 import logging
 import sys
-from collections.abc import MutableMapping
 from typing import Any
 
 TRACE = 5
@@ -27,8 +29,19 @@ class CallLog(logging.LoggerAdapter[logging.Logger]):
         super().__init__(logger, {"call_id": call_id})
         self._prefix = f"[{call_id}] "
 
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        return self._prefix + str(msg), kwargs
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if self.isEnabledFor(level):
+            text = str(msg) if args else str(msg).replace("%", "%%")
+            self.logger.log(level, "%s" + text, self._prefix, *args, **kwargs)
+
+
+class _OneLine(logging.Formatter):
+    """Shows control characters of a message as escapes; a traceback follows as it is."""
+
+    _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return super().formatMessage(record).translate(self._ESCAPES)
 
 
 def setup(level: str = "info", file: str | None = None) -> None:
@@ -36,7 +49,7 @@ def setup(level: str = "info", file: str | None = None) -> None:
     logging.addLevelName(TRACE, "TRACE")
     logging.addLevelName(logging.WARNING, "WARN")
     handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_OneLine(_FORMAT))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

@@ -1,4 +1,8 @@
-"""What lanes say, encoded and cut into packets one by one: all but G.711 in packets of 20 ms."""
+"""What lanes say, cut into packets lane by lane: all but G.711 in packets of 20 ms.
+
+G.711 of other durations is encoded for all lanes at once like any other, and its codes are cut (Cutter). Other
+codecs are encoded packet by packet (Packer).
+"""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -7,9 +11,10 @@ import numpy as np
 
 from active_call.core.audio import Pcm
 from active_call.dsp.coders import Encoder, make_encoder
-from active_call.lanes.messages import RtpFormat
+from active_call.lanes.messages import RtpCodec, RtpFormat
 
 _USUAL_MS: Final = 20
+_CODES_PER_MS: Final = 8
 
 
 @dataclass(slots=True)
@@ -93,4 +98,52 @@ class Packer:
         """The packets that are complete since the last call."""
         lane = self._lanes[row]
         packed, lane.packed = lane.packed, []
+        return packed
+
+
+@dataclass(slots=True)
+class _Codes:
+    codec: RtpCodec
+    length: int
+    waiting: bytes = b""
+    time: int = 0
+    """Of the first code that waits."""
+
+
+class Cutter:
+    """The lanes, of up to `capacity`, whose packets of G.711 don't have 20 ms; `rows` says which these are."""
+
+    def __init__(self, capacity: int) -> None:
+        self.rows = np.zeros(capacity, np.bool_)
+        self._lanes: dict[int, _Codes] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether there are no such lanes."""
+        return not self._lanes
+
+    def open(self, row: int, codec: RtpCodec, ptime_ms: int) -> None:
+        """Cut packets of `ptime_ms` from now on. A lane that does so already goes on."""
+        length = ptime_ms * _CODES_PER_MS
+        lane = self._lanes.get(row)
+        if lane is None or (lane.codec, lane.length) != (codec, length):
+            self._lanes[row] = _Codes(codec, length)
+            self.rows[row] = True
+
+    def close(self, row: int) -> None:
+        """Forget the lane."""
+        self._lanes.pop(row, None)
+        self.rows[row] = False
+
+    def cut(self, row: int, codes: bytes, time: int) -> list[Packed]:
+        """The packets that are complete with these codes, which begin at `time` (8 kHz)."""
+        lane = self._lanes[row]
+        if lane.time + len(lane.waiting) != time:  # what waits is not what came before this
+            lane.waiting, lane.time = b"", time
+        lane.waiting += codes
+        packed = []
+        while len(lane.waiting) >= lane.length:
+            packed.append(Packed(lane.time, lane.waiting[: lane.length]))
+            lane.waiting = lane.waiting[lane.length :]
+            lane.time += lane.length
         return packed

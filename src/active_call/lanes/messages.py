@@ -118,6 +118,8 @@ class ConfigureLane(Message, frozen=True, tag=True, array_like=True):
     """RTCP shares RTP's port, both ways (RFC 5761)."""
     srtp: SrtpKeys | None = None
     """Encrypts RTP and RTCP; what does not authenticate is dropped and counted."""
+    peer_host: str | None = None
+    """Where the peer's signalling comes from: RTP from that address is believed before that of others."""
     inband_digits: bool = False
     """Detect keys by their tones in the audio: the peer has no telephone-event."""
 

@@ -64,6 +64,7 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("play_read", "i8", 1),  # P  playback position of the next sample to send
     ("position", "i8", 1),  # P  lane position after the last tick: samples in `received` and `sent`
     ("tx_sequence", "i8", 1),  # P  extended sequence number of the next packet
+    ("tx_timestamp", "i8", 1),  # P  RTP timestamp at lane position 0, by the clock in use
     ("tx_packets", "i8", 1),  # P
     ("tx_octets", "i8", 1),  # P
     ("tx_errors", "i8", 1),  # P  refused or unroutable sends
@@ -127,6 +128,7 @@ class Table:
     play_read: Int64
     position: Int64
     tx_sequence: Int64
+    tx_timestamp: Int64
     tx_packets: Int64
     tx_octets: Int64
     tx_errors: Int64

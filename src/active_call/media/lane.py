@@ -10,7 +10,6 @@ lie ahead of what is in the ring already.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -50,6 +49,7 @@ from active_call.lanes.ring import ring_read, ring_write
 from active_call.lanes.table import HEARD_SAMPLES, PLAYBACK_HIGH_WATER, LaneRef, Table
 from active_call.media.external import ExternalAudio
 from active_call.media.ports import MediaSockets
+from active_call.media.statistics import LaneStatistics
 
 if TYPE_CHECKING:
     from active_call.media.supervisor import MediaPlane
@@ -63,34 +63,6 @@ AudioConsumer = Callable[[Pcm, int], None]
 TapConsumer = Callable[[int, Pcm, int], None]
 """Takes audio of a track (0 what the peer says, 1 what it hears) and the lane position of its first sample."""
 _MOST_GAIN = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class LaneStatistics:
-    """Counters of one lane, at one moment."""
-
-    packets_received: int
-    packets_sent: int
-    octets_received: int
-    octets_sent: int
-    lost: int
-    late: int
-    duplicate: int
-    invalid: int
-    stranger: int
-    concealed: int
-    jitter_ms: float
-    delay_ms: int
-    rtt_ms: float
-    remote_lost: int
-    """Our packets that the peer reports missing."""
-    remote_jitter_ms: float
-    srtp_rejected: int
-    """Packets of an encrypted lane that did not authenticate, or came again."""
-    dropped: int = 0
-    """20 ms frames of an external lane that came faster than time goes by."""
-    missed: int = 0
-    """20 ms frames for the peer of an external lane that were fetched too late."""
 
 
 class Lane:
@@ -480,24 +452,5 @@ class Lane:
 
     def snapshot(self) -> LaneStatistics:
         """The counters now."""
-        row, t = self.ref.row, self._table
-        return LaneStatistics(
-            packets_received=int(t.rx_packets[row]),
-            packets_sent=int(t.tx_packets[row]),
-            octets_received=int(t.rx_octets[row]),
-            octets_sent=int(t.tx_octets[row]),
-            lost=int(t.rx_lost[row]),
-            late=int(t.rx_late[row]),
-            duplicate=int(t.rx_duplicate[row]),
-            invalid=int(t.rx_invalid[row]),
-            stranger=int(t.rx_stranger[row]),
-            concealed=int(t.concealed[row]),
-            jitter_ms=round(float(t.jitter_ms[row]), 2),
-            delay_ms=int(t.delay_ms[row]),
-            rtt_ms=round(float(t.rtt_ms[row]), 2),
-            remote_lost=int(t.remote_lost[row]),
-            remote_jitter_ms=round(float(t.remote_jitter_ms[row]), 2),
-            srtp_rejected=int(t.srtp_rejected[row]),
-            dropped=int(t.external_dropped[row]) if self.external else 0,
-            missed=self.external.missed if self.external else 0,
-        )
+        missed = self.external.missed if self.external else None
+        return LaneStatistics.read(self._table, self.ref.row, missed)

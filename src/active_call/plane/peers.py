@@ -3,9 +3,10 @@
 The peer signalled an address, but behind a NAT its packets come from another. So the lane *latches*: it sends
 to where valid packets come from. Anybody can send packets, so sources are ranked. The signalled address, and
 the one that the lane has stayed at, are believed at once, and so is a packet of the stream (SSRC) that the peer
-was last heard with: nobody else can know that number. Other sources must send two packets in sequence while
-nobody is heard; if the peer has been heard before with another stream, not before two seconds of silence. A
-better source always takes the lane back from a lesser one.
+was last heard with: nobody else can know that number. Then come other ports of the signalled host, and of the
+one that the peer's SIP comes from, then all others. These must send two packets in sequence while nobody is
+heard; if the peer has been heard before with another stream, not before two seconds of silence. A better source
+always takes the lane back from a lesser one.
 
 A connected UDP socket is cheaper and deaf to all others, but it cannot see a peer that moved, or a better
 source. So a socket is connected when the best one is heard, or when only one was heard for five seconds. It is
@@ -54,6 +55,8 @@ class _Lane:
     following: bool = False
     signalled: Address | None = None
     signalled_rtcp: Address | None = None
+    host: str | None = None
+    """Where the peer's signalling comes from."""
     home: Address | None = None
     """Where the lane was last connected to."""
     home_ssrc: int | None = None
@@ -69,7 +72,7 @@ class _Lane:
         """How far packets from there are to be believed."""
         if source in (self.signalled, self.home) or (ssrc is not None and ssrc == self.home_ssrc):
             return _KNOWN
-        if self.signalled is not None and source[0] == self.signalled[0]:
+        if source[0] == self.host or (self.signalled is not None and source[0] == self.signalled[0]):
             return _SAME_HOST
         return _LEFT if source == self.left else _ANY
 
@@ -107,20 +110,29 @@ class Peers:
         self.latched[row] = self.reachable[row] = self._connected[row] = self._following[row] = False
 
     def configure(
-        self, row: int, remote: Address | None, *, latching: bool, remote_rtcp: Address | None = None
+        self,
+        row: int,
+        remote: Address | None,
+        *,
+        latching: bool,
+        remote_rtcp: Address | None = None,
+        host: str | None = None,
     ) -> None:
         """The peer signalled `remote`. A new address starts over; without `latching` it is the only one.
 
         None (an old way to say hold) leaves all as it is.
         """
         lane = self._lanes[row]
+        lane.host = host
         if remote_rtcp != lane.signalled_rtcp:
             lane.signalled_rtcp, lane.learned_rtcp = remote_rtcp, None
         if remote is None or (remote == lane.signalled and latching == lane.following):
             lane.following = self._following[row] = latching
             return
         left = self.address[row]
-        self._lanes[row] = lane = _Lane(latching, remote, remote_rtcp, left=left, confirmed=lane.confirmed)
+        self._lanes[row] = lane = _Lane(
+            latching, remote, remote_rtcp, host, left=left, confirmed=lane.confirmed
+        )
         self._following[row] = latching
         self._send_to(row, remote)
         self.latched[row] = False

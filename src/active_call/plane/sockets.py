@@ -13,9 +13,10 @@ from typing import Final
 import numpy as np
 
 from active_call.core.clock import monotonic_ns, wall_ns
+from active_call.plane.orders import Drop, KeepAlive, Order, Secure, SendRtcp
 from active_call.plane.peers import Address, Connect
 from active_call.plane.srtp import NOTHING, Receive, Send, SrtpLanes
-from active_call.plane.tick import Drop, KeepAlive, MediaTick, Order, Secure, SendRtcp
+from active_call.plane.tick import MediaTick
 from active_call.plane.transmission import Transmission
 
 MAX_FDS: Final = 253

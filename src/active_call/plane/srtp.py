@@ -243,7 +243,9 @@ class SrtpLane:
                 self.sender = SrtpSender(*send, self._ssrc)
         except (ValueError, Error) as error:
             log.error("lane %d: unusable SRTP keys for %s: %s", self._row, keys.suite, error)
-        return renewed and self.sender is not None
+            self.sender = self.receiver = self._send = self._receive = None
+            return False
+        return renewed
 
 
 class SrtpLanes:

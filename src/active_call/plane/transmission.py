@@ -1,17 +1,18 @@
 """From what is played to packets: the sending half of the tick."""
 
 import logging
+from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from active_call.core.audio import TICK_MS, TICK_SAMPLES, Pcm
+from active_call.core.audio import TICK_SAMPLES, Pcm
 from active_call.core.errors import MediaError
 from active_call.dsp.coders import LAWS
 from active_call.dsp.dtmf import DigitSender
 from active_call.dsp.g711 import G711, SILENCE
-from active_call.dsp.packing import Packer
+from active_call.dsp.packing import Cutter, Packed, Packer
 from active_call.dsp.resample import Downsampler
 from active_call.dsp.rtp import FRAME, HEADER, SendMatrix, packet
 from active_call.dsp.tones import ToneSender
@@ -27,14 +28,15 @@ _log = logging.getLogger(__name__)
 Int64: TypeAlias = NDArray[np.int64]
 
 _CLOCK_HZ: Final = 8000
+_OTHER_PTIMES_MS: Final = (10, 30, 40, 50, 60)
+"""Of G.711, besides 20 ms, which is also taken for what is none of these."""
 
 
 class Transmission:
     """Sends for all lanes of a table.
 
-    G.711 in packets of 20 ms is encoded for all lanes at once; other codecs and durations lane by lane. Their
-    encoders have a memory, so a tick of theirs is encoded only once: a flush of the last moment, after that,
-    takes effect with the next tick.
+    G.711 is encoded for all lanes at once; other codecs lane by lane. Their encoders have a memory, so a tick
+    of theirs is encoded only once: a flush of the last moment, after that, takes effect with the next tick.
     """
 
     def __init__(self, table: Table, peers: Peers, lanes: int) -> None:
@@ -57,7 +59,6 @@ class Transmission:
         self._formats: dict[int, RtpFormat] = {}
         self._events: dict[int, RtpFormat] = {}
         self._ssrc = np.zeros(capacity, np.int64)
-        self._first_timestamp = np.zeros(capacity, np.int64)
         self._opened_tick = np.zeros(capacity, np.int64)
         self._played_before = np.zeros(capacity, np.bool_)
         self._gain = np.ones(capacity, np.float32)
@@ -66,6 +67,7 @@ class Transmission:
         self.tones = ToneSender()
         self._digits = DigitSender(capacity)
         self._packer = Packer(capacity)
+        self._cutter = Cutter(capacity)
         self._g711 = G711(lanes, FRAME)
         self._downsampler = Downsampler(capacity, lanes)
         self._narrow = np.zeros((lanes, FRAME), np.int16)
@@ -76,13 +78,14 @@ class Transmission:
 
     # --- control --------------------------------------------------------------------------------------
 
-    def open(self, row: int, ssrc: int = 0, first_timestamp: int = 0) -> None:
+    def open(self, row: int, ssrc: int = 0) -> None:
         """A fresh lane sends no packets until it is configured; an external one never does."""
-        self._ssrc[row], self._first_timestamp[row] = ssrc, first_timestamp
+        self._ssrc[row] = ssrc
         self._sending[row] = False
         self._formats.pop(row, None)
         self._events.pop(row, None)
         self._packer.close(row)
+        self._cutter.close(row)
         self.playback.open(row)
         self._digits.reset(row)
         self.tones.reset(row)
@@ -98,29 +101,34 @@ class Transmission:
     def close(self, row: int) -> None:
         """Drop what the lane had still to do."""
         self._packer.close(row)
+        self._cutter.close(row)
         self.playback.open(row)
         self.background.remove(row)
         self.mixing.remove(row)
         self._digits.reset(row)
         self.tones.reset(row)
 
-    def configure(self, message: ConfigureLane, tick: int) -> None:
-        """Apply a session from `tick` on. The timestamps go on if it has another clock than the one before."""
+    def configure(self, message: ConfigureLane, tick: int | None) -> None:
+        """Apply a session from `tick` on; None: in a spare, which leaves the table alone."""
         row = message.row
-        if row in self._formats and self._formats[row].clock_hz != message.sends.clock_hz:
-            self._opened_tick[row] = self._table.opened_tick[row]  # a spare has not entered the lane
-            ahead = FRAME * (tick - int(self._opened_tick[row])) * message.sends.clock_hz // _CLOCK_HZ
-            self._first_timestamp[row] = self.timestamp(row, tick) - ahead
+        now = self.timestamp(row, tick) if tick is not None and row in self._formats else None
         self._sending[row] = message.sending
         self._formats[row] = message.sends
+        if tick is not None and now is not None:  # the timestamps go on, be it by another clock
+            self._table.tx_timestamp[row] += now - self.timestamp(row, tick)
         if message.sends_events is None:
             self._events.pop(row, None)
         else:
             self._events[row] = message.sends_events
         self.packets.set_stream(row, int(self._ssrc[row]), message.sends.payload_type)
-        if message.sends.codec in LAWS and message.ptime_ms == TICK_MS:
+        if message.sends.codec in LAWS:
             self._packer.close(row)
+            if message.ptime_ms in _OTHER_PTIMES_MS:
+                self._cutter.open(row, message.sends.codec, message.ptime_ms)
+            else:
+                self._cutter.close(row)
             return
+        self._cutter.close(row)
         try:
             self._packer.open(row, message.sends, message.ptime_ms)
         except MediaError as error:
@@ -152,7 +160,7 @@ class Transmission:
 
     def _stamp(self, row: int, time: int, clock_hz: int) -> int:
         """The timestamp at `time` (8 kHz since the lane opened) of a clock."""
-        return int(self._first_timestamp[row]) + time * clock_hz // _CLOCK_HZ
+        return int(self._table.tx_timestamp[row]) + time * clock_hz // _CLOCK_HZ
 
     # --- the tick -------------------------------------------------------------------------------------
 
@@ -260,14 +268,11 @@ class Transmission:
         sending = self._sending[lanes] & self._peers.reachable[lanes]
         time = FRAME * (tick - self._opened_tick[lanes])
         self.packets.set_frames(lanes, self._codes[: len(lanes)])
-        self.packets.set_numbers(lanes, sequence, self._first_timestamp[lanes] + time)
+        self.packets.set_numbers(lanes, sequence, self._table.tx_timestamp[lanes] + time)
         count, octets = sending.astype(np.int64), np.full(len(lanes), FRAME)
         self.views, self.more = {}, []
-        if not self._packer.idle:
-            for i in np.flatnonzero(self._packer.rows[lanes]).tolist():
-                count[i], octets[i] = self._take_packed(
-                    int(lanes[i]), int(sequence[i]), sending=bool(sending[i])
-                )
+        for i, packed in self._packed(lanes, time, sending):
+            count[i], octets[i] = self._add_packets(int(lanes[i]), int(sequence[i]), packed)
         for row in self._digits.rows().tolist():
             if self.tones.sounding(row):
                 continue
@@ -281,10 +286,25 @@ class Transmission:
         self._sent, self._sent_packets, self._sent_octets = lanes[complete], count[complete], octets[complete]
         self.rows = self._sent.tolist()
 
-    def _take_packed(self, row: int, sequence: int, *, sending: bool) -> tuple[int, int]:
-        """Let the packets be sent that are complete. Returns how many, and their octets."""
+    def _packed(
+        self, lanes: Int64, time: Int64, sending: NDArray[np.bool_]
+    ) -> Iterator[tuple[int, list[Packed]]]:
+        """What those of `lanes` (n,) send that don't have a packet of 20 ms of G.711, by their places."""
+        if not self._packer.idle:
+            for i in np.flatnonzero(self._packer.rows[lanes] & sending).tolist():
+                yield i, self._packer.take(int(lanes[i]))
+        if not self._cutter.idle:
+            places = np.flatnonzero(self._cutter.rows[lanes] & sending)
+            codes = self._codes[places].tobytes()
+            for number, i in enumerate(places.tolist()):
+                part = codes[number * FRAME : (number + 1) * FRAME]
+                yield i, self._cutter.cut(int(lanes[i]), part, int(time[i]))
+
+    def _add_packets(self, row: int, sequence: int, packed: list[Packed]) -> tuple[int, int]:
+        """Let these be sent. Returns how many there are, and their octets."""
+        if not packed:
+            return 0, 0
         form, ssrc = self._formats[row], int(self._ssrc[row])
-        packed = self._packer.take(row) if sending else []
         for number, one in enumerate(packed):
             stamp = self._stamp(row, one.time, form.clock_hz)
             data = packet(form.payload_type, sequence + number, stamp, ssrc, one.payload)

@@ -12,6 +12,7 @@ from active_call.wire.options import (
     AsrOption,
     EouOption,
     RecorderOption,
+    ReferOption,
     SipOption,
     TtsOption,
     VadOption,
@@ -125,6 +126,8 @@ class FrontMatter(Model):
     follow_up: FollowUpOption | None = also("followUp", "followup", "follow_up")
     dtmf: dict[Text, DtmfAction] = Field(default_factory=dict)
     dtmf_collectors: dict[str, CollectorOption] | None = None
+    transfer: ReferOption | None = None
+    """How the agent transfers callers: music on hold, mode, time."""
     realtime: RealtimeOption | None = None
     posthook: PosthookOption | None = None
     expect: list[Text] = Field(default_factory=list)

@@ -81,7 +81,7 @@ class PlaybookDialogue:
         self._cut: Reply | None = None  # interrupted; how much of it was heard may still come
         self._delivery: Delivery | None = None
         self._task: Running | None = None
-        self._rest = Rest()
+        self._rest = Rest(settings.transfer)
         self._unanswered: list[tuple[str, bool]] = []
         self._follow_ups = 0
         self._turns = 0
@@ -221,7 +221,11 @@ class PlaybookDialogue:
 
     def _transfer_goes(self, event: Event, now: int) -> None:
         """Rest while the caller is with somebody else; then speak first."""
+        resting = self._rest.resting
         ended = self._rest.ended_by(event)
+        if self._rest.resting and not resting:  # somebody else has asked for the transfer
+            self._stop(interrupt=False)
+            self._unanswered.clear()
         if ended is not None:
             self._turn.caller_active(now)
             self._answer("transfer", ended)
@@ -403,15 +407,15 @@ class PlaybookDialogue:
         self._log.info("- the caller interrupts")
         self._stop()
 
-    def _stop(self) -> None:
-        """End the agent's turn, wherever it is."""
+    def _stop(self, *, interrupt: bool = True) -> None:
+        """End the agent's turn, wherever it is; if not `interrupt`, what is being heard goes on."""
         reply, self._reply, self._delivery = self._reply, None, None
         if self._task is not None:
             self._task.cancel()
         self._task = None
         self._turn.thinking = False
         playing = reply is not None and reply.playing
-        if playing or self._turn.agent_speaking:
+        if interrupt and (playing or self._turn.agent_speaking):
             self._call.send(Interrupt(fade_out_ms=self._turn.option.volume_fade_ms))
         if reply is None:
             return

@@ -3,6 +3,7 @@
 from active_call.wire import commands, events
 from active_call.wire.dialogue import CallPort
 from active_call.wire.events import Event
+from active_call.wire.options import ReferOption
 
 _REFUSED = commands.Refer.model_fields["command"].default + ": "
 """How the `error` event begins that says that a `refer` could not even begin."""
@@ -11,13 +12,17 @@ _REFUSED = commands.Refer.model_fields["command"].default + ": "
 class Rest:
     """The agent's rest during a transfer: from the `refer` on, until the caller is back."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: ReferOption | None = None) -> None:
+        """`options` of all transfers that the agent asks for."""
         self.resting = False
+        self._options = options
 
     def transfer(self, call: CallPort, target: str) -> None:
-        """Have the caller transferred."""
+        """Have the caller transferred, unless that is under way already."""
+        if self.resting:
+            return
         self.resting = True
-        call.send(commands.Refer(callee=target))
+        call.send(commands.Refer(callee=target, options=self._options))
 
     @staticmethod
     def heeds(event: Event) -> bool:

@@ -78,6 +78,13 @@ def fmtp_of(coding: RtpFormat) -> str | None:
     return _PARAMETERS.get(coding.codec)
 
 
+def ptimes_ms(coding: RtpFormat) -> tuple[int, ...]:
+    """How long packets may be, ascending. 60 ms of L16 at 16 kHz don't fit into one that all networks take."""
+    if coding.codec == "opus":
+        return (10, 20, 40, 60)
+    return (10, 20, 30, 40) if (coding.codec, coding.clock_hz) == ("l16", 16_000) else (10, 20, 30, 40, 60)
+
+
 def format_of(payload_type: int, rtpmap: str) -> RtpFormat | None:
     """What a peer's rtpmap means; None for what no codec here can be."""
     encoding, _, rest = rtpmap.strip().partition("/")

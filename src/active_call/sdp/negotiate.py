@@ -15,6 +15,7 @@ from active_call.sdp.codecs import (
     formats_to_offer,
     is_audio,
     name_of,
+    ptimes_ms,
     rtpmap_of,
 )
 from active_call.sdp.crypto import CryptoLine, attributes, crypto_value, fresh_keys
@@ -97,7 +98,7 @@ def make_offer(local: LocalMedia, before: Negotiated | None = None) -> bytes:
         formats,
         "sendonly" if local.hold else "sendrecv",
         profile=before.profile if before else ("RTP/SAVP" if local.srtp else "RTP/AVP"),
-        ptime_ms=local.ptime_ms,
+        ptime_ms=min((local.ptime_ms, *(ptimes_ms(one)[-1] for one in formats if is_audio(one)))),
         rtcp_mux=True,
         crypto=keys,
     )

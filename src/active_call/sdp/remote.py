@@ -5,15 +5,13 @@ from collections.abc import Collection, Iterable
 
 from active_call.core.errors import RemoteProtocolError
 from active_call.lanes.messages import RtpFormat
-from active_call.sdp.codecs import CODECS, STATIC, format_of, is_audio, name_of, rtpmap_of
+from active_call.sdp.codecs import CODECS, STATIC, format_of, is_audio, name_of, ptimes_ms, rtpmap_of
 from active_call.sdp.crypto import CryptoLine, usable_lines
 from active_call.sdp.session import Media, SessionDescription
 
 _PLAIN = ("RTP/AVP", "RTP/AVPF")
 _ENCRYPTED = ("RTP/SAVP", "RTP/SAVPF")
 _HELD_ADDRESSES = ("0.0.0.0", "::")
-_PTIMES_MS = (10, 20, 30, 40, 60)
-_OPUS_PTIMES_MS = (10, 20, 40, 60)
 _MOST_FORMATS = 64
 
 
@@ -106,9 +104,8 @@ class RemoteAudio:
     def ptime_ms(self, default: int, sends: RtpFormat) -> int:
         """How long the packets are to be that it gets: what it wants, as far as `sends` can do that."""
         wanted = self._milliseconds("ptime") or default
-        longest = self._milliseconds("maxptime") or _PTIMES_MS[-1]
-        possible = _OPUS_PTIMES_MS if sends.codec == "opus" else _PTIMES_MS
-        return max((one for one in possible if one <= min(wanted, longest)), default=default)
+        most = min(wanted, self._milliseconds("maxptime") or wanted)
+        return max((one for one in ptimes_ms(sends) if one <= most), default=default)
 
     def _milliseconds(self, name: str) -> int:
         text = (self.media.attribute(name) or "").partition(".")[0]

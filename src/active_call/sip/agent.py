@@ -9,11 +9,13 @@ from typing import Any
 
 from active_call.core.errors import LocalProtocolError
 from active_call.core.tokens import Tokens, token_source
-from active_call.sip.auth import Credentials
 from active_call.sip.call import SipCall
 from active_call.sip.config import SipConfig
+from active_call.sip.dialogs.usage import Usage
 from active_call.sip.events import Declined, Ended, SipEvent
-from active_call.sip.hop import Hop, Target
+from active_call.sip.hop import Hop, Judge, Target, only_public
+from active_call.sip.messages.auth import Credentials
+from active_call.sip.messages.via import Via
 from active_call.sip.own_address import OwnAddress
 from active_call.sip.registration import Account
 from active_call.sip.registrations import RegistrationStatus
@@ -24,8 +26,6 @@ from active_call.sip.transport.connections import SWEEP_SECONDS
 from active_call.sip.transport.dns import SystemDns
 from active_call.sip.transport.framing import PING
 from active_call.sip.transport.network import Network
-from active_call.sip.usage import Usage
-from active_call.sip.via import Via
 
 __all__ = ["Credentials", "Direction", "OnMessage", "SipAgent", "SipCall", "SipConfig"]
 
@@ -46,12 +46,15 @@ class SipAgent:
         tokens: Tokens | None = None,
         on_message: OnMessage | None = None,
         resolver: Resolver | None = None,
+        judge: Judge = only_public,
     ) -> None:
-        """`on_declined` hears of INVITEs that become no calls; `resolver` replaces DNS.
+        """`on_declined` hears of INVITEs that become no calls; `resolver` replaces DNS; `judge` says where
+        peers in the Internet may not redirect us to.
 
         Raises ConfigError if certificates can't be used.
         """
         self._on_call = on_call
+        self._on_declined = on_declined
         self._network = Network(
             config,
             spawn=self._spawn,
@@ -71,6 +74,7 @@ class SipAgent:
             user_agent=config.user_agent,
             learn=self._learn,
             on_declined=on_declined,
+            judge=judge,
             tcp=config.tcp,
             answer_options=config.answer_options,
             callid_suffix=config.callid_suffix,
@@ -263,6 +267,8 @@ class SipAgent:
         except Exception:
             log.exception("- %s: the call could not be taken", call.call_id)
             call.reject(500, "Server Internal Error")
+            why = "an error inside the gateway; its log says more"
+            self._on_declined(Declined(500, why, call.call_id, call.dialog_id, call.caller, call.callee))
 
     # --- messages and time ----------------------------------------------------------------------------
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from active_call.core.errors import LocalProtocolError
-from active_call.sip.events import InfoReceived, MessageReceived, SipEvent
-from active_call.sip.grammar import printable
+from active_call.sip.dialogs.inbound import InboundUsage
+from active_call.sip.dialogs.replaces import Replaces
+from active_call.sip.dialogs.usage import Usage, UsageState
+from active_call.sip.events import Ended, InfoReceived, MessageReceived, SipEvent
 from active_call.sip.hop import Hop
-from active_call.sip.inbound import InboundUsage
-from active_call.sip.replaces import Replaces
-from active_call.sip.usage import Usage, UsageState
+from active_call.sip.messages.grammar import printable
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +183,8 @@ class SipCall:
             self._listener(event)
         except Exception:
             log.exception("- %s: the listener failed on %s", self.call_id, type(event).__name__)
+        if isinstance(event, Ended):
+            self._listener = None  # it may be large, and we stay for as long as transactions rest
 
     # --- commands -------------------------------------------------------------------------------------
 

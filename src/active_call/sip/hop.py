@@ -44,6 +44,8 @@ class Target(NamedTuple):
     """None: UDP, or what DNS names, or TCP for what is too large for UDP."""
     connection: Hop | None = None
     """The peer's own connection to us, if it has one: to be tried first."""
+    guarded: bool = False
+    """A peer has redirected us there: only addresses that it may lead us to will do."""
 
     @property
     def hop(self) -> Hop:
@@ -60,6 +62,20 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_public(host: str) -> bool:
+    """Whether it is an address that the whole Internet reaches."""
+    return is_address(host) and ipaddress.ip_address(host).is_global
+
+
+Judge = Callable[[str, str], str]
+"""Why a peer may not redirect us to a host (as it was named) at an address; nothing: it may."""
+
+
+def only_public(host: str, address: str) -> str:
+    """The judge that tells public addresses from others."""
+    return "" if is_public(address) else f"{host}: its address {address} is in a private network"
 
 
 LocalAddress = Callable[[Hop], tuple[str, int]]

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 
 from active_call.sip.config import SipConfig
 from active_call.sip.hop import DEFAULT_PORTS, Hop, Transport, is_address
+from active_call.sip.messages.via import Via
 from active_call.sip.transport.sockets import source_address
-from active_call.sip.via import Via
 
 _MAX_ROUTES = 4096
 _ANYWHERE = "192.0.2.1"

@@ -11,19 +11,20 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import unquote
 
 from active_call.core.errors import RemoteProtocolError
-from active_call.sip.address import Address
-from active_call.sip.alarms import Alarms
-from active_call.sip.auth import Authenticator, Credentials
-from active_call.sip.delivery import Delivery
-from active_call.sip.dialog import MAX_FORWARDS
-from active_call.sip.grammar import printable
+from active_call.sip.dialogs.dialog import MAX_FORWARDS
+from active_call.sip.dialogs.redirect import contacts_of
 from active_call.sip.hop import Hop
-from active_call.sip.layer import TransactionLayer
-from active_call.sip.message import Headers, Request, Response
-from active_call.sip.redirect import contacts_of
-from active_call.sip.uri import SipUri, contact
+from active_call.sip.messages.address import Address
+from active_call.sip.messages.auth import Authenticator, Credentials
+from active_call.sip.messages.grammar import printable
+from active_call.sip.messages.message import Headers, Request, Response
+from active_call.sip.messages.uri import SipUri, contact
+from active_call.sip.transactions.alarms import Alarms
+from active_call.sip.transactions.delivery import Delivery
+from active_call.sip.transactions.layer import TransactionLayer
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +256,7 @@ class Registration:
                 return False
             self._asked = least
             return True
-        targets = contacts_of(response)
+        targets = contacts_of(response, secure=self.account.registrar.scheme == "sips")
         if targets:
             self._registrar = targets[0]
         return bool(targets)
@@ -297,7 +298,9 @@ class Registration:
                 found = Address.parse(value)
             except RemoteProtocolError:
                 continue
-            if _same(found.uri, self._contact) and (number := _number(found.params.get("expires"))) is not None:
+            # The only binding is ours, even if a registrar that helps with NATs has put in another address.
+            ours = _same(found.uri, self._contact) or (len(values) == 1 and "expires" not in response.headers)
+            if ours and (number := _number(found.params.get("expires"))) is not None:
                 return number
         number = _seconds(response, "expires")
         return self._asked if number is None else number
@@ -352,11 +355,11 @@ def _same(uri: str, own: str) -> bool:
         theirs, ours = SipUri.parse(uri), SipUri.parse(Address.parse(own).uri)
     except RemoteProtocolError:
         return False
-    return (theirs.user, theirs.host.lower(), theirs.address.port) == (
-        ours.user,
-        ours.host.lower(),
-        ours.address.port,
-    )
+    return _identity(theirs) == _identity(ours)
+
+
+def _identity(uri: SipUri) -> tuple[str, str, int]:
+    return unquote(uri.user or ""), uri.host.lower(), uri.address.port
 
 
 def _seconds(response: Response, key: str) -> int | None:

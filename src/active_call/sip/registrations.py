@@ -4,10 +4,10 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from active_call.sip.alarms import Alarms
 from active_call.sip.hop import Hop
-from active_call.sip.layer import TransactionLayer
 from active_call.sip.registration import Account, Registration, RegistrationState
+from active_call.sip.transactions.alarms import Alarms
+from active_call.sip.transactions.layer import TransactionLayer
 
 log = logging.getLogger(__name__)
 

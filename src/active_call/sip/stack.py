@@ -16,19 +16,20 @@ from typing import TypeAlias
 
 from active_call.core.errors import RemoteProtocolError
 from active_call.core.tokens import Tokens
-from active_call.sip.address import Address
-from active_call.sip.auth import Credentials
-from active_call.sip.body import accepts_sdp
-from active_call.sip.capabilities import ACCEPT, ALLOW, SUPPORTED, refusal_headers, unsupported
-from active_call.sip.core import Core
-from active_call.sip.custom_headers import explained
-from active_call.sip.dialog import check_routes
+from active_call.sip.dialogs.core import Core
+from active_call.sip.dialogs.dialog import check_routes
+from active_call.sip.dialogs.inbound import InboundUsage
+from active_call.sip.dialogs.outbound import OutboundUsage
+from active_call.sip.dialogs.usage import Usage
 from active_call.sip.events import Declined, SipEvent
-from active_call.sip.grammar import printable
-from active_call.sip.hop import Hop, LocalAddress, Target
-from active_call.sip.inbound import InboundUsage
-from active_call.sip.layer import Learn, TransactionLayer
-from active_call.sip.message import (
+from active_call.sip.hop import Hop, Judge, LocalAddress, Target, only_public
+from active_call.sip.messages.address import Address
+from active_call.sip.messages.auth import Credentials
+from active_call.sip.messages.body import accepts_sdp
+from active_call.sip.messages.capabilities import ACCEPT, ALLOW, SUPPORTED, refusal_headers, unsupported
+from active_call.sip.messages.custom_headers import explained
+from active_call.sip.messages.grammar import printable
+from active_call.sip.messages.message import (
     METHODS,
     BadMessage,
     Request,
@@ -38,11 +39,10 @@ from active_call.sip.message import (
     make_response,
     parse_message,
 )
-from active_call.sip.outbound import OutboundUsage
+from active_call.sip.messages.uri import bracketed
 from active_call.sip.registrations import Registrations
-from active_call.sip.transaction import ServerTransaction
-from active_call.sip.uri import bracketed
-from active_call.sip.usage import Usage
+from active_call.sip.transactions.layer import Learn, TransactionLayer
+from active_call.sip.transactions.transaction import ServerTransaction
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +89,13 @@ class SipStack:
         user_agent: str = "active-call",
         learn: Learn = lambda *_: None,
         on_declined: Callable[[Declined], None] = lambda _: None,
+        judge: Judge = only_public,
         tcp: bool = False,
         answer_options: bool = True,
         callid_suffix: str | None = None,
     ) -> None:
-        """`learn` hears how peers see our address, `on_declined` of INVITEs that become no calls.
+        """`learn` hears how peers see us, `on_declined` of INVITEs that become no calls; `judge` says where
+        peers in the Internet may not redirect us to.
 
         `tcp`: whether large requests may go over TCP.
         """
@@ -104,6 +106,7 @@ class SipStack:
         self._callid_suffix = f"@{callid_suffix}" if callid_suffix else ""
         self._layer = TransactionLayer(local, tokens, user_agent, learn)
         self._layer.tcp = tcp
+        self._layer.judge = judge
         self._core = Core(self._layer)
         self.registrations = Registrations(self._layer, self._callid_suffix)
         self._incoming: list[Incoming] = []

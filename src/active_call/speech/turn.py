@@ -42,7 +42,7 @@ class InterruptionOption(Model):
     strategy: Strategy = Strategy.BOTH
     min_speech_ms: int = Field(0, ge=0)
     filler_word_filter: bool = False
-    volume_fade_ms: int | None = Field(None, ge=0)
+    volume_fade_ms: int | None = Field(None, ge=0, le=60_000)
     ignore_first_ms: int = Field(800, ge=0)
 
 

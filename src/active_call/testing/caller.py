@@ -34,7 +34,7 @@ from active_call.sip.events import (
     Ringing,
     SipEvent,
 )
-from active_call.sip.uri import bracketed
+from active_call.sip.messages.uri import bracketed
 from active_call.testing.impair import Impairment, Relay
 
 _AUDIBLE_RMS = 120.0

@@ -70,7 +70,7 @@ class Play(Model):
     play_id: str | None = None
     auto_hangup: bool = False
     wait_input_timeout: WaitTimeout | None = None
-    offset_ms: int = Field(0, ge=0)
+    offset_ms: int = Field(0, ge=0, le=86_400_000)
 
 
 class Interrupt(Model):
@@ -78,7 +78,7 @@ class Interrupt(Model):
 
     command: Literal["interrupt"] = "interrupt"
     graceful: bool = False
-    fade_out_ms: int | None = Field(None, ge=0)
+    fade_out_ms: int | None = Field(None, ge=0, le=60_000)
 
 
 class Pause(Model):
@@ -130,7 +130,7 @@ class Custom(Model):
 
     command: Literal["custom"] = "custom"
     sender: str | None = None
-    data: Any
+    data: Any = None
 
 
 class Message(Model):

@@ -256,7 +256,7 @@ class Custom(_OnTrack):
 
     event: Literal["custom"] = "custom"
     sender: str | None = None
-    data: Any
+    data: Any = None
 
 
 class Transcript(_OnTrack):

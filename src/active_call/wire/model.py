@@ -63,10 +63,12 @@ _DURATION_SCHEMA = WithJsonSchema(
     {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^([0-9.]+ ?(ms|s|m|h) ?)+$"}]}
 )
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0), _DURATION_SCHEMA]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False), _DURATION_SCHEMA]
 """Seconds, written as a number or as text with units."""
 
-WaitTimeout = Annotated[float, BeforeValidator(_seconds_or_ms), Field(ge=0), _DURATION_SCHEMA]
+WaitTimeout = Annotated[
+    float, BeforeValidator(_seconds_or_ms), Field(ge=0, allow_inf_nan=False), _DURATION_SCHEMA
+]
 """Seconds; a value of 1000 or more is taken as milliseconds, as the reference's clients send it."""
 
 Text = Annotated[

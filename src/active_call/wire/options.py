@@ -51,12 +51,12 @@ class VadOption(Model):
 
     type: str | None = also("type", "provider")
     samplerate: int | None = also("samplerate", "sampleRate", "sample_rate")
-    speech_padding: int = Field(250, ge=0)
-    silence_padding: int = Field(100, ge=0)
+    speech_padding: int = Field(250, ge=0, le=60_000)
+    silence_padding: int = Field(100, ge=0, le=60_000)
     ratio: float = Field(0.5, ge=0, le=1)
     voice_threshold: float = Field(0.5, ge=0, le=1)
-    max_buffer_duration_secs: float = Field(50, gt=0)
-    silence_timeout: int | None = Field(None, ge=0)
+    max_buffer_duration_secs: float = Field(50, gt=0, le=86_400)
+    silence_timeout: int | None = Field(None, ge=0, le=86_400_000)
     endpoint: str | None = None
     secret_key: SecretStr | None = None
     secret_id: Text | None = None
@@ -69,7 +69,7 @@ class RecorderOption(Model):
     samplerate: int = also(
         "samplerate", "sampleRate", "sample_rate", default=16_000, ge=8_000, le=48_000, multiple_of=25
     )
-    ptime: int = Field(200, ge=0)
+    ptime: int = Field(200, ge=0, le=60_000)
     format: str = "wav"
 
 
@@ -100,7 +100,7 @@ class EouOption(Model):
     endpoint: str | None = None
     secret_key: SecretStr | None = also("secretKey", "secret_key", "apiKey", "api_key")
     secret_id: Text | None = None
-    timeout: int | None = None
+    timeout: int | None = Field(None, ge=0, le=86_400_000)
     extra: dict[str, Text] | None = None
 
 
@@ -108,9 +108,9 @@ class AmbianceOption(Model):
     """Background sound under the agent's voice."""
 
     path: str | None = None
-    duck_level: float | None = None
-    normal_level: float | None = None
-    transition_speed: float | None = None
+    duck_level: float | None = Field(None, ge=0, le=10)
+    normal_level: float | None = Field(None, ge=0, le=10)
+    transition_speed: float | None = Field(None, ge=0, le=10)
     enabled: bool | None = None
 
 

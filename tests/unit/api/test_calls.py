@@ -4,8 +4,8 @@ from typing import Any
 import httpx
 import pytest
 
-from active_call.call.manager import Refused
 from active_call.call.reasons import KILLED
+from active_call.call.refusals import Refused
 from active_call.core.errors import ActiveCallError, PlaybookError, ProviderError
 from active_call.wire.commands import Tts
 from active_call.wire.options import CallOption

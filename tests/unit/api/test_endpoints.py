@@ -8,7 +8,7 @@ from active_call.api.access_log import AccessLog
 from active_call.api.endpoints import Endpoints
 from active_call.api.query import Query
 from active_call.api.socket import CallSocket, NotAdmitted
-from active_call.call.manager import Refused
+from active_call.call.refusals import Refused
 from active_call.testing.clock import run
 from active_call.wire.dialogue import CallType
 from tests.unit.api.fakes import FakeCall, FakeCalls

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from active_call.core.errors import ProviderError
+from active_call.sip.dialogs.usage import UsageState
 from active_call.sip.events import Answered, Ended, SipEvent
-from active_call.sip.usage import UsageState
 from active_call.speech.providers import TtsChunk
 from active_call.wire.commands import Command
 from active_call.wire.dialogue import CallPort

@@ -10,6 +10,7 @@ from active_call.call.call import Call
 from active_call.call.leg import MediaPolicy, SipLeg
 from active_call.call.reasons import Ending
 from active_call.call.services import CallServices, Lead
+from active_call.call.succession import take_place
 from active_call.core.errors import PlaybookError
 from active_call.lanes.messages import SetMix
 from active_call.media.lane import Lane
@@ -21,7 +22,7 @@ from active_call.wire import events
 from active_call.wire.commands import Accept, Command, Invite, Play, Refer, Start, Tts
 from active_call.wire.dialogue import CallType
 from active_call.wire.options import CallOption, ReferOption, TtsOption
-from tests.unit.call.fakes import LoopClock, NotingDialogue, NotingSip
+from tests.unit.call.fakes import OFFER, LoopClock, NotingDialogue, NotingSip
 from tests.unit.media.fakes import NotingPlane
 
 E = TypeVar("E", bound=events.Event)
@@ -204,3 +205,17 @@ async def transferred(scene: Scene, **options: Any) -> NotingSip:
     party.answers()
     await asyncio.sleep(0.01)
     return party
+
+
+def newcomer(scene: Scene, offer: bytes | None = OFFER) -> tuple[SipLeg, NotingSip]:
+    """Somebody who calls."""
+    sip = NotingSip(offer)
+    leg = SipLeg.open(cast("MediaPlane", scene.plane), "192.0.2.1", MediaPolicy())
+    leg.negotiate(cast("SipCall", sip))
+    return leg, sip
+
+
+def takes_place(scene: Scene, of: NotingSip, *, offer: bytes | None = OFFER) -> tuple[bool, SipLeg, NotingSip]:
+    """Somebody calls to take the place of another: whether that worked, and who it is."""
+    leg, sip = newcomer(scene, offer)
+    return take_place(scene.call, cast("SipCall", of), leg), leg, sip

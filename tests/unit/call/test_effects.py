@@ -15,12 +15,12 @@ from active_call.lanes.messages import AdjustLane, SetAmbience, SetDenoise, Star
 from active_call.media.files import MediaSource
 from active_call.media.lane import Lane
 from active_call.outbound.guard import Origin
-from active_call.sip.events import Answered
+from active_call.sip.events import Answered, Ended
 from active_call.wire import events
 from active_call.wire.commands import Hangup, Interrupt
 from active_call.wire.options import AmbianceOption, MediaPassOption, RecorderOption
 from tests.unit.call.fakes import OFFER
-from tests.unit.call.scene import Scene
+from tests.unit.call.scene import Scene, transferred
 
 
 class Sounds(MediaSource):
@@ -174,6 +174,7 @@ class NotingPass:
     def __init__(self, lane: Any, option: MediaPassOption, *rest: object, origin: Origin) -> None:
         self.connected = asyncio.Event()
         self.interrupted = 0
+        self.rested: list[bool] = []
         self.origin = origin
         self.heard: list[int] = []
         self._lane = lane
@@ -187,6 +188,9 @@ class NotingPass:
 
     def interrupt(self) -> None:
         self.interrupted += 1
+
+    def rest(self, *, on: bool) -> None:
+        self.rested.append(on)
 
     def _hear(self, track: int, pcm: Pcm, position: int) -> None:
         self.heard.append(track)
@@ -213,6 +217,22 @@ def test_a_media_pass_runs_with_the_call(passes: list[NotingPass]) -> None:
     (media_pass,) = passes
     assert (media_pass.interrupted, media_pass.origin) == (1, Origin.CLIENT)
     assert scene.errors() == []
+
+
+@pytest.mark.parametrize(("pause", "rested"), [(True, [True, False]), (False, [])])
+def test_a_media_pass_rests_with_the_recogniser(
+    passes: list[NotingPass], pause: bool, rested: list[bool]
+) -> None:
+    async def script(scene: Scene) -> None:
+        await scene.start(media_pass=PASS)
+        party = await transferred(scene, pause_parent_asr=pause)
+        assert passes[0].rested == rested[:1]
+        party.happens(Ended("peer", "BYE"))
+        await asyncio.sleep(0.01)
+        await scene.give(Hangup())
+
+    Scene("audio").play(script)
+    assert (passes[0].rested, passes[0].interrupted) == (rested, 1)
 
 
 def test_a_media_pass_has_to_connect_in_the_handshake_time(passes: list[NotingPass]) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from active_call.call.gateway import Gateway, sip_config
+from active_call.call.gateway import Gateway, redirection_judge, sip_config
 from active_call.config import Config
 from active_call.config.loader import parse_config
+from active_call.outbound import OutboundPolicy
 
 
 def test_a_playbook_written_by_a_client_does_not_see_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +51,11 @@ def test_a_gateway_that_has_not_started_tells_so() -> None:
     found = asyncio.run(status())
     assert (found["status"], found["reasons"]) == ("unavailable", ["starting"])
     assert found["registrations"] == []
+
+
+def test_a_peer_redirects_us_only_to_hosts_that_a_call_may_name() -> None:
+    judge = redirection_judge(OutboundPolicy(allow_hosts=("10.1.0.0/16",), deny_hosts=("*.evil.example",)))
+    assert judge("sbc.example", "93.184.216.34") == ""
+    assert judge("10.1.0.7", "10.1.0.7") == ""
+    assert "private network" in judge("sbc.example", "10.2.0.7")
+    assert "not allowed" in judge("a.evil.example", "93.184.216.34")

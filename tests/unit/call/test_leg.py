@@ -257,6 +257,25 @@ def test_a_change_of_mind_waits_for_the_answer() -> None:
     assert "a=sendrecv" in stage.said
 
 
+def test_a_hold_that_gave_way_to_the_peers_offer_is_made_anew_after_it() -> None:
+    stage = Stage.called()
+    stage.leg.hold(True)
+    stage.leg.reoffered(OFFER)
+    assert stage.sip.done == ["accept", "offer", "answer offer 200", "offer"]
+    assert "a=sendonly" in stage.said
+    assert stage.version() == 4  # a description older than the last one would be ignored
+
+
+def test_a_hold_during_an_exchange_that_the_peer_began_comes_after_it() -> None:
+    stage = Stage.called()
+    stage.leg.reoffered(None)
+    stage.leg.hold(True)
+    stage.sip.remote_sdp, _ = answer_offer(stage.leg.local_sdp, PEER)
+    stage.leg.acknowledged()
+    assert stage.sip.done == ["accept", "answer offer 200", "offer"]
+    assert "a=sendonly" in stage.said
+
+
 def test_a_refused_hold_leaves_all_as_it_was() -> None:
     stage = Stage.called()
     stage.leg.hold(True)

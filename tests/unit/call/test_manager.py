@@ -9,9 +9,10 @@ from typing import Any, cast
 import pytest
 
 from active_call.call.call import Call
-from active_call.call.manager import CallManager, ManagerSettings, Refused
+from active_call.call.manager import CallManager, ManagerSettings
 from active_call.call.reasons import CLIENT_GONE, KILLED
 from active_call.call.recording import RecordingPolicy
+from active_call.call.refusals import Refused
 from active_call.call.services import Announce, CallServices, Lead
 from active_call.core.errors import ActiveCallError, LocalProtocolError, PlaybookError
 from active_call.lanes.messages import CloseLane

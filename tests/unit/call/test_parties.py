@@ -58,6 +58,8 @@ def test_as_whom(caller: str | None, sip: SipOption | None, uri: str) -> None:
         ("sip:bob@b.example:5060;transport=udp", "bob", "b.example"),
         ('"Bob" <sip:bob@b.example>;tag=1', "bob", "b.example"),
         ("sip:b.example", "", "b.example"),
+        ("sip:bob@[2001:db8::1]:5060;x=1", "bob", "[2001:db8::1]"),
+        ("tel:+4930123;phone-context=x", "+4930123", ""),
         ("", "", ""),
     ],
 )

@@ -61,7 +61,9 @@ def test_a_canceled_call_tells_how_long_it_waited() -> None:
 
 
 def test_what_we_found_out_ourselves_is_not_the_callees_answer() -> None:
-    assert rejected(408, "no response from 192.0.2.1:5060 in 32 s", ours=True).detail.startswith("no response")
+    silence = rejected(408, "no response from 192.0.2.1:5060 in 32 s", ours=True)
+    assert (silence.detail, silence.initiator) == ("no response from 192.0.2.1:5060 in 32 s", "system")
+    assert rejected(408, "Request Timeout").initiator == "callee"
     assert rejected(488, "Not Acceptable Here", offered="PCMU").detail.endswith("; we offered PCMU")
     answer = unusable_answer(488, "it has no SDP")
     assert (answer.detail, answer.cause) == ("the callee's answer can't be used: it has no SDP", 488)

@@ -6,7 +6,6 @@ from typing import cast
 import pytest
 
 from active_call.call import voice as voice_module
-from active_call.call.leg import MediaPolicy, SipLeg
 from active_call.call.succession import take_place
 from active_call.lanes.messages import (
     DigitReceived,
@@ -16,32 +15,18 @@ from active_call.lanes.messages import (
     StartRecording,
     StopRecording,
 )
-from active_call.media.supervisor import MediaPlane
 from active_call.sip.agent import SipCall
-from active_call.sip.events import Ended
+from active_call.sip.events import Acknowledged, Ended
 from active_call.wire import events
 from active_call.wire.commands import Hangup, Mute
 from active_call.wire.options import CallOption, RecorderOption
-from tests.unit.call.fakes import NotingSip, SampleVoice
-from tests.unit.call.scene import VOICE, Scene, says, transferred
+from tests.unit.call.fakes import OFFER, NotingSip, SampleVoice
+from tests.unit.call.scene import VOICE, Scene, newcomer, says, takes_place, transferred
 
 
 @pytest.fixture(autouse=True)
 def voice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voice_module, "load_tts", lambda name: SampleVoice())
-
-
-def newcomer(scene: Scene) -> tuple[SipLeg, NotingSip]:
-    """Somebody who calls."""
-    sip = NotingSip()
-    leg = SipLeg.open(cast("MediaPlane", scene.plane), "192.0.2.1", MediaPolicy())
-    leg.negotiate(cast("SipCall", sip))
-    return leg, sip
-
-
-def takes_place(scene: Scene, of: NotingSip) -> tuple[bool, SipLeg, NotingSip]:
-    leg, sip = newcomer(scene)
-    return take_place(scene.call, cast("SipCall", of), leg), leg, sip
 
 
 OPTION = CallOption(tts=VOICE, recorder=RecorderOption(), denoise=True)
@@ -112,6 +97,25 @@ def test_the_party_keeps_hearing_whoever_is_the_peer() -> None:
         await scene.give(Hangup())
 
     Scene().play(script)
+
+
+@pytest.mark.parametrize("answer", [OFFER, None])
+def test_one_who_makes_no_offer_is_heard_from_the_acknowledgement_on(answer: bytes | None) -> None:
+    async def script(scene: Scene) -> None:
+        await asyncio.sleep(0.01)
+        done, leg, sip = takes_place(scene, scene.sip, offer=None)
+        assert done
+        assert leg.negotiated is None
+        sip.remote_sdp = answer
+        sip.happens(Acknowledged())
+        await asyncio.sleep(0.01)
+        assert scene.call.over is (answer is None)
+        assert sip.done == (["accept"] if answer else ["accept", "hangup"])
+        await scene.give(Hangup())
+
+    scene = Scene().play(script)
+    assert scene.ending.record == ("bySystem" if answer else "failed")
+    assert len(scene.all(events.Answer)) == 1
 
 
 def test_a_stranger_takes_no_place() -> None:

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from active_call.call.trunks import Trunks
+from active_call.config.trunks import PartyRewrite, TrunkRewrite, TrunkRule
 from active_call.sip.events import Ended, ReferProgress, ReferReceived, Rejected
 from active_call.wire import events
 from active_call.wire.commands import Hangup, Message
@@ -105,3 +107,15 @@ def test_progress_of_no_transfer_is_ignored() -> None:
         await scene.give(Hangup())
 
     Scene().play(script)
+
+
+def test_a_wish_is_known_whatever_rules_make_of_its_target() -> None:
+    async def script(scene: Scene) -> None:
+        await asked(scene)
+        await scene.give(refers())
+        assert scene.sip.parties[0].done == ["invite sip:carol@pbx.example"]
+        assert "Referred-By" in scene.sip.parties[0].dialled["headers"]
+        await scene.give(Hangup())
+
+    rule = TrunkRule(rewrite=TrunkRewrite(to=PartyRewrite(host="pbx.example")))
+    Scene(trunks=Trunks(rules=[rule])).play(script)

@@ -10,6 +10,7 @@ import pytest
 
 from active_call.call import hearing, hold_music
 from active_call.call import voice as voice_module
+from active_call.call.hearing import Hearing
 from active_call.call.record import record_of
 from active_call.core.audio import Pcm
 from active_call.core.errors import LocalProtocolError
@@ -37,7 +38,7 @@ from active_call.wire import events
 from active_call.wire.commands import Hangup, Interrupt, SendDtmf
 from active_call.wire.options import AsrOption, SipOption, VadOption
 from tests.unit.call.fakes import HOLD, OFFER, SampleVoice
-from tests.unit.call.scene import VOICE, Scene, refers, says, transferred
+from tests.unit.call.scene import VOICE, Scene, refers, says, takes_place, transferred
 
 
 @pytest.fixture(autouse=True)
@@ -177,6 +178,9 @@ def test_t21_the_caller_gives_up_while_the_target_rings() -> None:
     assert scene.sip.parties[0].done[-1] == "hangup"
     assert scene.of_party() == ["ringing", "hangup"]
     assert len(scene.plane.told(CloseLane)) == 2
+    record = record_of(scene.call).refer_callrecord
+    assert record is not None
+    assert (record.status_code, record.hangup_reason, record.answer_time) == (487, "canceled", None)
 
 
 @pytest.mark.parametrize("auto_hangup", [False, True])
@@ -432,12 +436,18 @@ class OneWord:
         await asyncio.Event().wait()
 
 
-def test_the_partys_words_are_told_as_the_partys(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("of_call", "of_party"),
+    [(None, AsrOption(provider="one-word")), (AsrOption(provider="one-word"), AsrOption(language="de"))],
+)
+def test_the_partys_words_are_told_as_the_partys(
+    monkeypatch: pytest.MonkeyPatch, of_call: AsrOption | None, of_party: AsrOption
+) -> None:
     monkeypatch.setattr(hearing, "load_asr", lambda name: OneWord())
 
     async def script(scene: Scene) -> None:
-        await answered(scene)
-        party = await transferred(scene, asr=AsrOption(provider="one-word"))
+        await answered(scene, asr=of_call)
+        party = await transferred(scene, asr=of_party)
         await asyncio.sleep(0.2)
         party.happens(Ended("peer", "BYE"))
         await asyncio.sleep(0.1)
@@ -449,11 +459,12 @@ def test_the_partys_words_are_told_as_the_partys(monkeypatch: pytest.MonkeyPatch
         *scene.all(events.AsrDelta),
         *scene.all(events.AsrFinal),
     ]
+    told = [word for word in told if word.refer]
     assert [(word.track_id, word.text, word.refer) for word in told] == [
         ("serverSideTrack", "hel", True),
         ("serverSideTrack", "hello", True),
     ]
-    assert scene.call.news.turns.turns == []
+    assert len(scene.call.news.turns.turns) == (0 if of_call is None else 1)
 
 
 # --- the caller's own phone -----------------------------------------------------------------------------
@@ -572,6 +583,85 @@ def test_attended_whose_party_and_phone_both_fail_is_a_reject() -> None:
     assert scene.of_party() == ["reject"]
 
 
+def test_a_caller_who_was_bridged_after_all_hangs_up_like_any_other() -> None:
+    async def script(scene: Scene) -> None:
+        await answered(scene)
+        await scene.give(refers(mode="attended"))
+        scene.sip.parties[0].answers()
+        await asyncio.sleep(0.01)
+        scene.sip.happens(ReferProgress(202, "Accepted", False))
+        scene.sip.happens(ReferProgress(486, "Busy Here", True))
+        await asyncio.sleep(0.01)
+        scene.sip.happens(Ended("peer", "BYE"))
+
+    assert Scene("sip").play(script).ending.record == "byCallee"
+
+
+def test_attended_can_be_stopped_while_the_phone_is_asked() -> None:
+    async def script(scene: Scene) -> None:
+        await answered(scene)
+        await scene.give(refers(mode="attended"))
+        scene.sip.parties[0].answers()
+        await asyncio.sleep(0.01)
+        await scene.give(Hangup(refer=True, reason="enough"))
+        assert scene.sip.parties[0].done[-1] == "hangup"
+        scene.sip.happens(ReferProgress(487, "Replaced dialog is gone", True))
+        await scene.give(Hangup())
+
+    scene = Scene("sip").play(script)
+    assert scene.of_party() == ["hangup"]
+    assert scene.errors() == []
+
+
+# --- somebody takes the caller's place --------------------------------------------------------------------
+
+
+def test_a_recogniser_that_rests_rests_for_whoever_is_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    paused: list[Hearing] = []
+
+    def pause(ears: Hearing) -> None:
+        paused.append(ears)
+
+    monkeypatch.setattr(Hearing, "pause", pause)
+
+    async def script(scene: Scene) -> None:
+        await asyncio.sleep(0.01)
+        await transferred(scene, pause_parent_asr=True)
+        takes_place(scene, scene.sip)
+        assert len(set(paused)) == 2
+        await scene.give(Hangup())
+
+    assert Scene().play(script).errors() == []
+
+
+def test_a_party_that_holds_and_is_replaced_no_longer_holds() -> None:
+    async def script(scene: Scene) -> None:
+        await answered(scene)
+        party = await transferred(scene, moh="waiting.wav")
+        await happens(scene, OfferReceived(HOLD))
+        assert scene.mixed(scene.lane) == [[1], []]
+        done, leg, _ = takes_place(scene, party)
+        assert done
+        assert scene.mixed(scene.lane) == [[1], [], [leg.lane.ref.row]]
+        await scene.give(Hangup())
+
+    scene = Scene("sip").play(script)
+    assert [hold.on_hold for hold in scene.all(events.Hold)] == [True, False]
+
+
+def test_a_phone_that_is_replaced_carries_nothing_out() -> None:
+    async def script(scene: Scene) -> None:
+        await asyncio.sleep(0.01)
+        await scene.give(refers(mode="blind"))
+        scene.sip.happens(ReferProgress(202, "Accepted", False))
+        await asyncio.sleep(0.01)
+        _, _, sip = takes_place(scene, scene.sip)
+        assert scene.told(events.Reject).code == 487
+        sip.happens(Ended("peer", "BYE"))
+
+    assert Scene().play(script).ending.record == "byCaller"
+
+
 # --- the peer asks --------------------------------------------------------------------------------------
 
 
@@ -602,3 +692,51 @@ def test_a_transfer_that_the_peer_asked_for_makes_the_party_the_peer() -> None:
     assert scene.told(events.TransferRequest).refer_to == "sip:carol@example.com"
     assert scene.errors() == []
     assert scene.mixed(scene.plane.lanes[1])[-1] == []
+    assert scene.of_party() == ["ringing", "trackStart", "answer", "trackEnd", "hangup"]
+
+
+async def asks_and_leaves(scene: Scene, **options: Any) -> None:
+    """The peer asks for a transfer, and hangs up before the other party has answered."""
+    await answered(scene, tts=VOICE)
+    scene.sip.happens(ReferReceived("sip:carol@example.com", None, None))
+    await asyncio.sleep(0.01)
+    await scene.give(refers(**options))
+    scene.sip.happens(Ended("peer", "BYE"))
+    await happens(scene, Ringing(180, "Ringing", None))
+    assert not scene.call.over
+    assert not scene.playing()
+
+
+def test_a_peer_that_asked_may_leave_before_the_party_answers() -> None:
+    async def script(scene: Scene) -> None:
+        await asks_and_leaves(scene)
+        scene.sip.parties[0].answers()
+        await asyncio.sleep(0.01)
+        assert scene.lane is scene.plane.lanes[1]
+        assert scene.plane.lanes[0].closing
+        await scene.give(says("hello"))
+        await asyncio.sleep(0.1)
+        assert scene.lane.write_position > 0
+        await happens(scene, Ended("peer", "BYE"))
+
+    scene = Scene("sip").play(script)
+    assert scene.ending.record == "byCallee"
+    assert len(scene.plane.told(CloseLane)) == 2
+
+
+@pytest.mark.parametrize("end", [Rejected(486, "Busy Here", {}), Hangup(refer=True), None])
+def test_a_call_that_its_peer_left_ends_if_the_party_never_answers(end: Rejected | Hangup | None) -> None:
+    async def script(scene: Scene) -> None:
+        await asks_and_leaves(scene, timeout=5)
+        if isinstance(end, Rejected):
+            await happens(scene, end)
+        elif end is not None:
+            await scene.give(end)
+        else:
+            await asyncio.sleep(6)
+        assert scene.call.over
+
+    scene = Scene("sip").play(script)
+    assert scene.ending.record == "byCallee"
+    assert scene.of_party() == ["ringing", "hangup" if isinstance(end, Hangup) else "reject"]
+    assert len(scene.plane.told(CloseLane)) == 2

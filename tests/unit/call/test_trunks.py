@@ -64,7 +64,10 @@ def test_t26_the_account_at_the_callees_server(server: str, target: str) -> None
     assert account.credentials.username == "1"
 
 
-@pytest.mark.parametrize("target", ["sip:bob@other.example", "sip:bob@x.pbx.example", "garbage <"])
+@pytest.mark.parametrize(
+    "target",
+    ["sip:bob@other.example", "sip:bob@x.pbx.example", "sip:bob@pbx.example;maddr=192.0.2.9", "garbage <"],
+)
 def test_other_servers_get_no_credentials(target: str) -> None:
     assert users("pbx.example").account(target) is None
 

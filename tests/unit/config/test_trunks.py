@@ -5,7 +5,7 @@ import pytest
 from active_call.config import Config
 from active_call.config.loader import parse_config
 from active_call.core.errors import ConfigError
-from active_call.sip.auth import Credentials
+from active_call.sip.messages.auth import Credentials
 
 SEED = """
 [[register_users]]

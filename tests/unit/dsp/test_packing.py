@@ -3,7 +3,7 @@ import pytest
 
 from active_call.core.errors import MediaError
 from active_call.dsp.coders import make_decoder
-from active_call.dsp.packing import Packed, Packer
+from active_call.dsp.packing import Cutter, Packed, Packer
 from active_call.lanes.messages import PCMA, PCMU, RtpFormat
 from tests.unit.dsp.voice import FORMATS, G722, L16, OPUS, voice
 
@@ -89,3 +89,27 @@ def test_a_closed_lane_is_no_more() -> None:
     made.close(2)
     assert made.idle
     assert np.count_nonzero(made.rows) == 0
+
+
+@pytest.mark.parametrize("ptime_ms", [10, 30, 40, 50, 60])
+def test_codes_are_cut_without_one_too_many(ptime_ms: int) -> None:
+    cutter = Cutter(4)
+    cutter.open(2, "pcmu", ptime_ms)
+    codes = bytes(n % 251 for n in range(30 * 160))
+    packed = [one for n in range(30) for one in cutter.cut(2, codes[n * 160 :][:160], 800 + n * 160)]
+    assert b"".join(one.payload for one in packed) == codes
+    assert [one.time for one in packed] == [800 + 8 * ptime_ms * n for n in range(600 // ptime_ms)]
+
+
+def test_codes_that_waited_are_not_sent_after_a_pause_nor_as_those_of_another_law() -> None:
+    cutter = Cutter(4)
+    cutter.open(2, "pcmu", 40)
+    cutter.cut(2, bytes(160), 0)
+    cutter.open(2, "pcmu", 40)
+    assert cutter.cut(2, b"x" * 160, 320) == []
+    cutter.open(2, "pcma", 40)
+    assert cutter.cut(2, b"y" * 160, 480) == []
+    assert cutter.cut(2, b"y" * 160, 640) == [Packed(480, b"y" * 320)]
+    cutter.close(2)
+    assert cutter.idle
+    assert not cutter.rows.any()

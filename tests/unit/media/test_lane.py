@@ -91,6 +91,15 @@ def test_repeated_speech_and_digits_are_told_once() -> None:
     assert len(told) == 4
 
 
+def test_two_keys_that_arrive_at_once_after_a_stall_are_both_told() -> None:
+    lane = NotingPlane().lane()
+    told: list[LaneEvent] = []
+    lane.listener = told.append
+    lane.receive(DigitReceived(1, 7, 9, "5", 950))
+    lane.receive(DigitReceived(1, 7, 9, "6", 950))
+    assert len(told) == 2
+
+
 def test_received_audio_is_handed_over_once_and_in_order() -> None:
     plane = NotingPlane()
     lane = plane.lane()

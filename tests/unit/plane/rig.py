@@ -27,8 +27,9 @@ from active_call.lanes.messages import (
 )
 from active_call.lanes.ring import ring_read, ring_write
 from active_call.lanes.table import Table
+from active_call.plane.orders import Order
 from active_call.plane.peers import Address, Connect
-from active_call.plane.tick import MediaTick, Order
+from active_call.plane.tick import MediaTick
 
 E = TypeVar("E")
 

@@ -12,6 +12,7 @@ from active_call.dsp.rtp import packet
 from active_call.dsp.tones import dual_tone
 from active_call.lanes.messages import (
     AdjustLane,
+    CloseLane,
     DigitReceived,
     MixSource,
     SendDigits,
@@ -285,6 +286,20 @@ def test_keys_of_external_lanes_are_masked() -> None:
         heard.append(rig.heard(1))
     assert np.concatenate(heard).any()
     assert found(np.concatenate(heard)) == ""
+
+
+def test_a_new_lane_of_the_row_is_not_silent_after_the_key_of_the_one_before() -> None:
+    rig = Rig()
+    rig.open()
+    rig.arrive(packet(101, 1, 0, 9, b"\x05\x0a\x01\x40"))
+    rig.tick()
+    rig.media.apply(CloseLane(0, int(rig.table.generation[0])))
+    rig.open_external()
+    adjust(rig, mask_digits=True)
+    for _ in range(2):
+        rig.feed(np.full(320, 3000, np.int16).tobytes(), early_ms=18)
+        rig.tick()
+    assert rig.heard(1).any()
 
 
 def test_a_spare_tells_and_masks_too() -> None:

@@ -143,6 +143,16 @@ def test_a_stranger_that_came_first_loses_to_another_port_of_the_signalled_host(
     assert sends_to(rig) == (REMOTE[0], 4_444)
 
 
+def test_a_stranger_that_came_first_loses_to_the_host_that_sip_comes_from() -> None:
+    rig, network = opened(peer_host=OTHER[0])
+    network.flood(10)
+    assert sends_to(rig) == STRANGER
+    network.stream(OTHER, 3, flood=1)
+    assert sends_to(rig) == OTHER
+    network.flood(10)
+    assert sends_to(rig) == OTHER
+
+
 def test_a_flood_changes_nothing_for_a_peer_behind_a_nat() -> None:
     rig, network = opened()
     network.stream(OTHER, 3)

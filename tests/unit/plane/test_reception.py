@@ -204,13 +204,24 @@ def test_a_hold_is_silent_at_once(form: RtpFormat) -> None:
     peer = Peer(rig, form)
     peer.talk(hum(10))
     rig.configure(sends=form, receiving=False)
-    rig.ticks(3)
+    peer.talk(hum(3))
     assert np.abs(rig.heard(2)).max() <= 1
     assert rig.table.concealed[0] == 0
-    peer.timestamp += 3 * peer.step
     rig.configure(sends=form)
     peer.talk(hum(10))
     assert quietest(rig.heard(7)) > 1000
+
+
+def test_what_is_queued_is_heard_as_it_was_meant_when_the_codec_changes() -> None:
+    rig = Rig()
+    rig.open(sends=PCMA, jitter_ms=100)
+    peer = Peer(rig, PCMA)
+    quiet = (hum(30) // 8).astype(np.int16)
+    peer.talk(quiet)
+    rig.configure(sends=G722, jitter_ms=100)
+    rig.ticks(3)
+    assert pitch(rig.heard(3)) == pytest.approx(400, abs=20)
+    assert np.abs(rig.heard(3)).max() == pytest.approx(1000, rel=0.1)
 
 
 def test_another_codec_may_be_agreed_on() -> None:

@@ -94,6 +94,16 @@ def test_a_lane_may_become_plain_and_encrypted_again(wire: Wire, secure: Phone) 
     assert wire.rig.table.rx_packets[0] == 9 - 1
 
 
+def test_the_number_of_a_report_is_never_used_again_with_a_key(wire: Wire, secure: Phone) -> None:
+    wire.configure(**remote(secure))
+    secure.talk(260)
+    wire.configure(srtp=None)
+    wire.configure(srtp=KEYS)
+    secure.talk(260)
+    reports = [data[-14:-10] for data in received(secure.rtcp)]
+    assert len(set(reports)) == len(reports) >= 2
+
+
 def test_keys_that_are_told_again_change_nothing_and_new_ones_cost_no_packet(wire: Wire, secure: Phone) -> None:
     secure.talk(5)
     wire.configure(srtp=msgspec.structs.replace(KEYS))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from active_call.dsp.rtcp import build_report
 from active_call.dsp.rtp import packet
 from active_call.lanes.messages import SrtpKeys, SrtpSuite
+from active_call.plane import srtp as srtp_module
 from active_call.plane.srtp import SrtpLane, SrtpReceiver, SrtpSender
 
 SUITES: tuple[SrtpSuite, ...] = get_args(SrtpSuite)
@@ -231,6 +232,26 @@ def test_equal_keys_keep_the_replay_window_and_each_direction_its_own() -> None:
     assert lane.receiver is not receiver
 
 
+def test_the_peer_may_say_that_its_packets_have_a_key_identifier() -> None:
+    lane = SrtpLane(0, SSRC)
+    lane.configure(SrtpKeys(CM80, key_of(CM80, 1), key_of(CM80, 2), receive_mki=4))
+    data = SrtpSender(CM80, key_of(CM80, 2), 4).protect(rtp(1, 4))
+    assert lane.receiver is not None
+    assert data is not None
+    assert lane.receiver.unprotect(data[:-10] + b"mki4" + data[-10:]) == rtp(1, 4)
+
+
+def test_rollovers_that_no_speech_has_are_not_walked() -> None:
+    sender, before = pair()
+    walked = srtp_module._FURTHEST // srtp_module._STRIDE + 1
+    for number in range(walked + 1):
+        assert carried(sender, before, number * srtp_module._STRIDE)
+    assert SrtpReceiver(CM80, key_of(CM80, 3), before=before)._new[-1].index == 0
+    taking_over = SrtpReceiver(CM80, key_of(CM80))
+    taking_over.resume(before.position)
+    assert taking_over.position == 0
+
+
 def test_directions_may_have_different_suites() -> None:
     lane = SrtpLane(0, SSRC)
     lane.configure(
@@ -255,6 +276,17 @@ def test_unusable_keys_leave_nothing_that_could_send_and_are_not_logged(
     assert "lane 3: unusable SRTP keys" in caplog.text
     assert "secret" not in caplog.text
     assert "secret" not in repr(SrtpKeys(CM80, b"secret", b"secret"))
+
+
+def test_unusable_keys_end_what_was_there_and_may_be_followed_by_good_ones() -> None:
+    lane = SrtpLane(3, SSRC)
+    good = SrtpKeys(CM80, key_of(CM80, 1), key_of(CM80, 2))
+    assert lane.configure(good)
+    for bad in (SrtpKeys(CM80, key_of(CM80, 3), b"short"), SrtpKeys(CM80, b"short", key_of(CM80, 2))):
+        assert not lane.configure(bad)
+        assert lane.sender is None
+        assert lane.receiver is None
+    assert lane.configure(good)
 
 
 @given(st.binary(max_size=1_700))

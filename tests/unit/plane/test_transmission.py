@@ -129,6 +129,18 @@ def test_a_flush_of_the_last_moment_keeps_the_gain() -> None:
     assert 0 < rig.sent(1)[0] <= 500
 
 
+def test_a_flush_of_the_last_moment_is_in_the_packet_however_long_it_is() -> None:
+    rig = Rig()
+    rig.open(ptime_ms=40)
+    rig.play(tone(4))
+    rig.tick()
+    rig.prepare()
+    rig.flush(fade=0)
+    payload = rig.finish()[0][12:]
+    assert len(payload) == 320
+    assert set(payload[160 + 24 :]) == {0xFF}
+
+
 # --- codecs and durations -------------------------------------------------------------------------------
 
 

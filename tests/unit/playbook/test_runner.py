@@ -14,6 +14,7 @@ from active_call.testing.clock import run
 from active_call.testing.fakecall import SERVER, SESSION, FakeCall
 from active_call.wire.commands import Hangup, Interrupt, Play, Refer, Tts
 from active_call.wire.events import Error, Metrics, TrackStart
+from active_call.wire.options import ReferOption
 
 Script = Callable[[FakeCall], Awaitable[None]]
 
@@ -282,6 +283,39 @@ def test_a_transfer_that_fails_is_the_agents_to_explain(begins: bool) -> None:
     call = call_with(PLAIN, llm, script)
     assert llm.said()[-1][1].startswith("[transfer failed 404]" if begins else "[transfer failed]")
     assert call.said()[-1] == "Nobody is there."
+
+
+def test_a_transfer_that_somebody_else_asks_for_ends_the_agents_turn() -> None:
+    async def script(call: FakeCall) -> None:
+        await asyncio.sleep(4)
+        call.words("a human")
+        await asyncio.sleep(1)
+        call.transfer_answered()
+        await asyncio.sleep(10)
+
+    llm = FakeLlm("There is a lot. " * 10, token_ms=20)
+    call = call_with(PLAIN, llm, script)
+    assert llm.stopped == 1
+    assert len(call.said()) < 9
+    assert interrupts(call) == []
+
+
+def test_one_transfer_at_a_time_is_asked_for() -> None:
+    llm = FakeLlm('One moment. <refer to="sip:1@10.0.0.1"/><refer to="sip:2@10.0.0.1"/>')
+    call = call_with(PLAIN, llm, saying("a human"))
+    assert [command for command in call.sent if isinstance(command, Refer)] == [Refer(callee="sip:1@10.0.0.1")]
+
+
+def test_transfers_have_the_options_of_the_playbook() -> None:
+    async def script(call: FakeCall) -> None:
+        await asyncio.sleep(4)
+        call.key("1")
+        await asyncio.sleep(1)
+
+    text = "---\nllm: {provider: fake}\ngreeting: Hello.\ntransfer: {moh: waiting.wav, timeout: 20s}\n"
+    text += "dtmf: {1: {action: transfer, target: 'sip:desk@pbx'}}\n---\nBe kind."
+    refer = call_with(text, FakeLlm(), script).sent[-1]
+    assert refer == Refer(callee="sip:desk@pbx", options=ReferOption(moh="waiting.wav", timeout=20))
 
 
 def test_goto_and_variables_change_the_next_prompt() -> None:

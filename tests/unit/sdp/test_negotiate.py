@@ -291,6 +291,14 @@ def test_opus_has_no_packets_of_30_ms() -> None:
     assert answer_offer(offer, WIDE)[1].ptime_ms == 20
 
 
+def test_packets_of_16_khz_l16_have_40_ms_at_most() -> None:
+    offer = sdp("m=audio 4000 RTP/AVP 96", "a=rtpmap:96 L16/16000", "a=ptime:60")
+    assert answer_offer(offer, LOCAL)[1].ptime_ms == 40
+    asked = replace(LOCAL, ptime_ms=60)
+    assert "a=ptime:60" in lines_of(make_offer(asked))
+    assert "a=ptime:40" in lines_of(make_offer(replace(asked, codecs=("pcm", "pcmu"))))
+
+
 def test_we_can_ask_for_other_durations() -> None:
     assert "a=ptime:40" in lines_of(make_offer(replace(LOCAL, ptime_ms=40)))
 

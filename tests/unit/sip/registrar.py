@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from active_call.core.tokens import token_source
 from active_call.sip.hop import Hop
-from active_call.sip.message import Request, parse_message
+from active_call.sip.messages.message import Request, parse_message
+from active_call.sip.messages.uri import SipUri
 from active_call.sip.registration import Account
 from active_call.sip.registrations import RegistrationStatus
 from active_call.sip.stack import SipStack
-from active_call.sip.uri import SipUri
 
 REGISTRAR = Hop("10.0.0.9", 5060)
 OURS = ("10.0.0.1", 25060)

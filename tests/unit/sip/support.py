@@ -2,14 +2,14 @@
 
 from active_call.core.tokens import token_source
 from active_call.sip.call import SipCall
-from active_call.sip.dialog import DialogId
+from active_call.sip.dialogs.dialog import DialogId
+from active_call.sip.dialogs.inbound import InboundUsage
+from active_call.sip.dialogs.outbound import OutboundUsage
+from active_call.sip.dialogs.usage import Usage
 from active_call.sip.events import SipEvent
 from active_call.sip.hop import Hop
-from active_call.sip.inbound import InboundUsage
-from active_call.sip.message import Request, Response, parse_message
-from active_call.sip.outbound import OutboundUsage
+from active_call.sip.messages.message import Request, Response, parse_message
 from active_call.sip.stack import Incoming, SipStack
-from active_call.sip.usage import Usage
 from active_call.testing.fakenet import FakeNet
 
 ALICE = Hop("10.0.0.1", 5060)

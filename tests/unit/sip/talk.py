@@ -1,9 +1,9 @@
 """One end of a call in progress, spoken to in raw messages by the other."""
 
+from active_call.sip.dialogs.inbound import InboundUsage
+from active_call.sip.dialogs.outbound import OutboundUsage
 from active_call.sip.events import SipEvent
-from active_call.sip.inbound import InboundUsage
-from active_call.sip.message import Request, Response
-from active_call.sip.outbound import OutboundUsage
+from active_call.sip.messages.message import Request, Response
 from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, message, reply
 
 Said = list[Request | Response]

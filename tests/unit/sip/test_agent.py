@@ -12,7 +12,7 @@ from active_call.sip import own_address as module
 from active_call.sip.agent import Credentials, SipAgent, SipCall, SipConfig
 from active_call.sip.events import Ended, Rejected, SipEvent
 from active_call.sip.hop import Hop, Target
-from active_call.sip.message import Request, parse_message
+from active_call.sip.messages.message import Request, parse_message
 from active_call.sip.resolve import NotFound
 from active_call.sip.transport.udp import UdpTransport
 from tests.unit.sip.support import ALICE, ANSWER, OFFER, message, reply

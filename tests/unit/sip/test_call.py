@@ -4,10 +4,10 @@ import pytest
 
 from active_call.core.errors import LocalProtocolError
 from active_call.sip.call import MAX_WAITING, SipCall
+from active_call.sip.dialogs.replaces import Replaces
+from active_call.sip.dialogs.usage import UsageState
 from active_call.sip.events import Acknowledged, Ended, InfoReceived, SipEvent
 from active_call.sip.hop import Hop
-from active_call.sip.replaces import Replaces
-from active_call.sip.usage import UsageState
 from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, Pair, call_of, message
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from active_call.sip.hop import Hop, Target, is_address
+from active_call.sip.hop import Hop, Target, is_address, is_public, only_public
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,16 @@ def test_where_a_target_leads_without_dns(target: Target, hop: Hop) -> None:
 def test_addresses_are_no_names() -> None:
     hosts = ("::1", "10.0.0.1", "[::1]", "a.example")
     assert [is_address(host) for host in hosts] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [("8.8.8.8", True), ("10.0.0.1", False), ("100.64.0.1", False), ("fe80::1", False), ("pbx.example", False)],
+)
+def test_public_addresses(host: str, public: bool) -> None:
+    assert is_public(host) is public
+
+
+def test_a_private_address_is_judged_by_what_it_was_called() -> None:
+    assert only_public("a.example", "8.8.8.8") == ""
+    assert only_public("a.example", "10.0.0.1") == "a.example: its address 10.0.0.1 is in a private network"

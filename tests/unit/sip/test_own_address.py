@@ -5,8 +5,8 @@ import pytest
 from active_call.sip import own_address as module
 from active_call.sip.config import SipConfig
 from active_call.sip.hop import Hop, Transport
+from active_call.sip.messages.via import Via
 from active_call.sip.own_address import OwnAddress
-from active_call.sip.via import Via
 
 TRUNK = Hop("8.8.8.8", 5060)
 LAN = Hop("192.168.1.9", 5060)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from active_call.sip.auth import Credentials
 from active_call.sip.hop import Hop
+from active_call.sip.messages.auth import Credentials
 from active_call.sip.registration import MOVE_PAUSE, RETRY_MOST
 from tests.unit.sip.registrar import CHALLENGE, Phone, account, contacts
 
@@ -92,6 +92,8 @@ def test_without_a_password_a_challenge_is_a_failure() -> None:
         ("Contact: <sip:other@10.0.0.7>;expires=20, <sip:1001@10.0.0.1:25060;x=1>;expires=300\r\n", 300),
         ("Contact: <sip:1001@10.0.0.1:25060>\r\nExpires: 900\r\n", 900),
         ("Contact: <sip:1001@198.51.100.9:777>;expires=50\r\nExpires: 600\r\n", 600),
+        ("Contact: <sip:10%301@10.0.0.1:25060>;expires=90, <sip:o@10.0.0.7>;expires=20\r\n", 90),
+        ("Contact: <sip:1001@198.51.100.9:777>;expires=50\r\n", 50),
         ("Contact: garbage <\r\nExpires: 700\r\n", 700),
         ("Contact: <sip:1001@10.0.0.1:25060>;expires=x\r\nExpires: 800 \r\n", 800),
         ("", 3600),

@@ -5,9 +5,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from active_call.core.tokens import token_source
-from active_call.sip.capabilities import EXTENSIONS, METHODS
+from active_call.sip.events import Declined
 from active_call.sip.hop import Hop, Transport
-from active_call.sip.message import Request, Response, parse_message
+from active_call.sip.messages.capabilities import EXTENSIONS, METHODS
+from active_call.sip.messages.message import Request, Response, parse_message
 from active_call.sip.stack import SipStack
 from tests.unit.sip.support import ALICE, ANSWER, BOB, OFFER, Agent, message, reply
 
@@ -257,3 +258,19 @@ def test_how_peers_see_us_is_told_of_answers_to_our_own_requests_only() -> None:
     stack.receive_datagram(ringing, BOB, 0.0)
     assert learnt == [(BOB, "8.8.8.8")]
     assert usage.call_id
+
+
+def test_invites_that_become_no_calls_are_told() -> None:
+    declined: list[Declined] = []
+    stack = chosen(on_declined=declined.append)
+    stack.receive_datagram(message("INVITE", body=OFFER, headers="Require: magic\r\n"), ALICE, 0.0)
+    stack.accepting = False
+    stack.receive_datagram(message("INVITE", body=OFFER, call_id="c2", branch="z9hG4bK2"), ALICE, 0.0)
+    stack.receive_datagram(message("OPTIONS", call_id="c3", branch="z9hG4bK3"), ALICE, 0.0)
+    assert [(one.status, one.reason, one.call_id) for one in declined] == [
+        (420, "", "c1"),
+        (503, "Server shutting down", "c2"),
+    ]
+    refusal = stack.datagrams_to_send()[0][0].decode()
+    _, tag, _ = declined[0].dialog_id.split("-")
+    assert f";tag={tag}\r\n" in refusal

@@ -38,6 +38,20 @@ def test_a_bad_field_is_named() -> None:
         parse_command('{"command":"interrupt","fadeOutMs":-1}')
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"command": "interrupt", "fadeOutMs": 100000000000000000000000}',
+        '{"command": "play", "url": "a.wav", "offsetMs": 100000000000000000000000}',
+        '{"command": "refer", "callee": "sip:a@b", "options": {"timeout": Infinity}}',
+        '{"command": "tts", "text": "a", "waitInputTimeout": Infinity}',
+    ],
+)
+def test_numbers_that_no_call_can_use_are_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        parse_command(text)
+
+
 def test_aliases_of_providers() -> None:
     assert TtsOption.model_validate({"voice": 101001}).speaker == "101001"
     assert AsrOption.model_validate({"model": "whisper-1"}).model_type == "whisper-1"

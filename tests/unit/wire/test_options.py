@@ -55,3 +55,21 @@ def test_a_recording_has_a_rate_that_its_filter_can_do() -> None:
     with pytest.raises(ValidationError, match="multiple of 25"):
         RecorderOption(samplerate=47_999)
     assert RecorderOption(samplerate=44_100).samplerate == 44_100
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"vad": {"speechPadding": 10**23}},
+        {"vad": {"silencePadding": 10**23}},
+        {"vad": {"silenceTimeout": 10**400}},
+        {"vad": {"maxBufferDurationSecs": 1e300}},
+        {"recorder": {"ptime": 10**23}},
+        {"eou": {"timeout": -5}},
+        {"ambiance": {"duckLevel": float("inf")}},
+        {"inactivityTimeout": float("inf")},
+    ],
+)
+def test_numbers_that_no_call_can_use_are_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        CallOption.model_validate(given)
