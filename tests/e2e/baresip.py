@@ -64,7 +64,7 @@ class Baresip:
         raise RuntimeError(f"baresip does not start:\n{(self.folder / 'baresip.log').read_text()}")
 
     def _start(self) -> None:
-        control = free_port(socket.SOCK_STREAM)
+        control = free_port()
         self.folder.mkdir(parents=True, exist_ok=True)
         rate = RATES[self.codecs[0]]
         channels = 2 if self.codecs[0] == "opus" else 1

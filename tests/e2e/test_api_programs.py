@@ -20,7 +20,7 @@ from tests.e2e.api import run, until
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("needs_local_speech")]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-HOOK_PORT = free_port(socket.SOCK_STREAM)
+HOOK_PORT = free_port()
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ def test_t24_a_registrar_that_has_gone_does_not_block_the_exit(tmp_path: Path) -
 
 
 def test_an_unreachable_registrar_is_told(tmp_path: Path) -> None:
-    server = f"sip:127.0.0.1:{free_port(socket.SOCK_STREAM)};transport=tcp"
+    server = f"sip:127.0.0.1:{free_port()};transport=tcp"
     text = f'[[register_users]]\nserver = "{server}"\nusername = "1"'
     with GatewayProcess(tmp_path, config=text) as gateway:
         deadline = time.perf_counter() + 5

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 import wave
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +81,9 @@ class Linphone:
         except (OSError, subprocess.TimeoutExpired):
             self._process.kill()
             self._process.wait(5)
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._log.close()
 
     def _settings(self) -> str:

@@ -8,6 +8,8 @@ nothing, because their pages are never faulted in.
 
 import mmap
 import os
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -166,6 +168,8 @@ class Table:
     def __init__(self, fd: int, capacity: int) -> None:
         self.fd = fd
         self.capacity = capacity
+        self._closed: Callable[[], object] | None = None
+        """Closes the descriptor, also when a table that was made here is simply dropped."""
         self._map = mmap.mmap(fd, _table_size(capacity))
         self._header: Int64 = np.frombuffer(self._map, np.int64, len(HEADER), 0)
         offset = _PAGE
@@ -180,6 +184,7 @@ class Table:
         fd = os.memfd_create("active-call-lanes", os.MFD_CLOEXEC)
         os.ftruncate(fd, _table_size(capacity))
         table = cls(fd, capacity)
+        table._closed = weakref.finalize(table, os.close, fd)
         table.opened_tick[:] = -1
         table.rx_tick[:] = -1
         table.record_from[:] = -1
@@ -227,7 +232,10 @@ class Table:
             self._map.close()
         except BufferError:
             pass
-        os.close(self.fd)
+        if self._closed is not None:
+            self._closed()
+        else:
+            os.close(self.fd)
 
 
 _WORDS = {name: index for index, name in enumerate(HEADER)}

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,11 +18,28 @@ from typing import Any
 from active_call.core.errors import ActiveCallError
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """A port of 127.0.0.1 that nobody had a moment ago."""
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody had a moment ago, neither of UDP nor of TCP, nor the one after it.
+
+    Below those that the kernel gives to connections, which could take it meanwhile.
+    """
+    for _ in range(1000):
+        port = random.randrange(20_000, 30_000, 2)
+        if all(_is_free(port + step, kind) for step in (0, 1) for kind in _KINDS):
+            return port
+    raise ActiveCallError("no port is free between 20000 and 30000")
+
+
+def _is_free(port: int, kind: socket.SocketKind) -> bool:
     with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+_KINDS = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
 
 
 @dataclass
@@ -50,7 +68,7 @@ class GatewayProcess:
 
     def __enter__(self) -> "GatewayProcess":
         self.sip_port = self.sip_port or free_port()
-        self.http_port = self.http_port or free_port(socket.SOCK_STREAM)
+        self.http_port = self.http_port or free_port()
         folder = self.directory / "config" / "playbook"
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in self.playbooks.items():
@@ -72,6 +90,7 @@ class GatewayProcess:
         except BaseException:
             self.process.kill()
             self.process.wait(5)
+            self._log.close()
             raise
         return self
 
