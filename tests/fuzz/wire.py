@@ -42,10 +42,13 @@ def fuzz_gateway(folder: Path, seconds: float, seed: int = 1) -> Report:
             report.counts["wire"] = report.counts.get("wire", 0) + 2 * _BATCH
             if not _answers(gateway, turn):
                 report.defects.append(f"seed {turn}: no answer to OPTIONS\n{gateway.log()[-3000:]}")
+            if "Traceback" in gateway.log():
+                break
             if not warm and passed > seconds / 3:
                 warm = _rss_mib(gateway.process.pid)
-        if "Traceback" in gateway.log():
-            report.defects.append(gateway.log()[-4000:])
+        log = gateway.log()
+        if "Traceback" in log:
+            report.defects.append(log[max(0, log.index("Traceback") - 500) :][:4000])
         if warm:
             report.growth_mib = _rss_mib(gateway.process.pid) - warm
         status, _ = gateway.health()

@@ -68,7 +68,9 @@ class Connection(asyncio.Protocol):
         try:
             items = self._framer.receive(data)
         except BrokenStream as error:
-            log.warning("- closed the connection with %s: %s", self.hop, error)
+            # Strangers that never said anything in SIP come in floods, and would fill the log.
+            level = logging.DEBUG if self._silent else logging.WARNING
+            log.log(level, "- closed the connection with %s: %s", self.hop, error)
             self.close(str(error))
             return
         for item in items:

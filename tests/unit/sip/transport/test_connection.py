@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any
 
@@ -73,16 +74,23 @@ def test_a_ping_is_answered() -> None:
     play(scene())
 
 
-def test_garbage_ends_it(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_garbage_ends_it_and_is_logged_of_who_spoke_sip_before(
+    caplog: pytest.LogCaptureFixture, known: bool
+) -> None:
     async def scene() -> None:
         world = World()
+        if known:
+            world.hear(OPTIONS)
         world.hear(b"GET / HTTP/1.1\r\n")
         await asyncio.sleep(0)
         assert world.lost == ["this is no SIP: b'GET / HTTP/1.1'"]
         assert world.stream.aborted
 
+    caplog.set_level(logging.INFO)
     play(scene())
-    assert "closed the connection with 192.0.2.1:5060 over TCP: this is no SIP" in caplog.text
+    told = "closed the connection with 192.0.2.1:5060 over TCP: this is no SIP" in caplog.text
+    assert told is known
 
 
 def test_who_does_not_read_is_left() -> None:
