@@ -16,7 +16,7 @@ TALK_SECONDS = 2.0
 SECONDS = 60.0
 
 _NONE = asyncio.subprocess.DEVNULL
-_PROGRAM = ("-m", "bench.answering")
+_PROGRAM = (str(Path(__file__).parent / "answering.py"),)
 
 
 async def run(options: Options, tell: Tell) -> list[Figure]:
