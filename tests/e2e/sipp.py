@@ -30,6 +30,7 @@ def run_sipp(folder: Path, *arguments: str, timeout: float = 60.0) -> SippResult
         cwd=folder,
         capture_output=True,
         text=True,
+        errors="replace",  # it prints what it got, which need not be text
         timeout=timeout,
         stdin=subprocess.DEVNULL,
         check=False,
