@@ -145,11 +145,7 @@ class Baresip:
 
     def wait_for(self, text: str, timeout: float = 10.0) -> None:
         """Until baresip says something. Raises TimeoutError."""
-        deadline = time.monotonic() + timeout
-        while text not in self.log():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f'baresip never said "{text}":\n{self.log()[-2000:]}')
-            time.sleep(0.05)
+        self.wait_for_count(text, 1, timeout)
 
     def wait_for_count(self, text: str, count: int, timeout: float = 10.0) -> None:
         """Until baresip has said something so many times. Raises TimeoutError."""
@@ -160,16 +156,15 @@ class Baresip:
             time.sleep(0.05)
 
     def heard_last(self) -> Pcm:
-        """What it heard in the last of several calls."""
+        """What it heard in the last call, at its codec's rate, channels interleaved."""
         *_, path = sorted(self.folder.glob("dump-*-dec.wav"), key=lambda file: file.stat().st_mtime)
         data = path.read_bytes()
         return np.frombuffer(data[44 : len(data) & ~1], np.int16)
 
     def heard(self) -> Pcm:
-        """What it decoded from the network, at its codec's rate, channels interleaved."""
-        (path,) = self.folder.glob("dump-*-dec.wav")
-        data = path.read_bytes()
-        return np.frombuffer(data[44 : len(data) & ~1], np.int16)
+        """The same, of a phone that had just one call."""
+        (_,) = self.folder.glob("dump-*-dec.wav")
+        return self.heard_last()
 
 
 def write_tone(path: Path, hz: float, rate: int, channels: int = 1, seconds: int = 30) -> None:

@@ -40,9 +40,10 @@ def fuzz_gateway(folder: Path, seconds: float, seed: int = 1) -> Report:
             _over_udp(gateway, mutator)
             _over_tcp(gateway, mutator)
             report.counts["wire"] = report.counts.get("wire", 0) + 2 * _BATCH
+            log = gateway.log()
             if not _answers(gateway, turn):
-                report.defects.append(f"seed {turn}: no answer to OPTIONS\n{gateway.log()[-3000:]}")
-            if "Traceback" in gateway.log():
+                report.defects.append(f"seed {turn}: no answer to OPTIONS\n{log[-3000:]}")
+            if "Traceback" in log:
                 break
             if not warm and passed > seconds / 3:
                 warm = _rss_mib(gateway.process.pid)

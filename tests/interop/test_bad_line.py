@@ -1,6 +1,5 @@
 """A line that loses one in twenty packets, in real time: every call is set up and ends all the same."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from active_call.testing.process import GatewayProcess
 from tests.interop import namespaces
 from tests.interop.matrix import TONE_PLAYBOOK
 from tests.interop.namespaces import INSIDE, NAT, OUTSIDE, Hosts, entered, natted_hosts
+from tests.needs import need
 
 pytestmark = pytest.mark.e2e
 
@@ -20,10 +20,7 @@ CALLS = 60
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
-    if not (namespaces.possible() and shutil.which("sipp")):
-        if os.environ.get("CI"):
-            pytest.fail("root, iproute2, nftables and SIPp are needed; `make system` installs them")
-        pytest.skip("root, iproute2, nftables and SIPp are needed; `make system` installs them")
+    need(namespaces.possible() and shutil.which("sipp") is not None, "root, iproute2, nftables and SIPp")
     with natted_hosts() as made:
         # A plain router: SIPp doesn't ask for answers to where it sent from, and would not work behind a NAT.
         rules = (

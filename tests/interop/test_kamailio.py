@@ -1,6 +1,5 @@
 """Behind a real registrar and proxy: registered over UDP and TLS, called by number, calling out with 407."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from tests.interop.kamailio import REALM, Kamailio
 from tests.interop.matrix import TONE_PLAYBOOK
 from tests.interop.peers import PEER_HZ, tone_share
 from tests.interop.rest import post
+from tests.needs import need
 
 pytestmark = pytest.mark.e2e
 
@@ -26,10 +26,7 @@ _EXPIRY_SECONDS = 8
 
 @pytest.fixture(autouse=True)
 def _needs_kamailio() -> None:
-    if not (kamailio_program.installed() and baresip_program.installed()):
-        if os.environ.get("CI"):
-            pytest.fail("kamailio and baresip-core are needed; `make system` installs them")
-        pytest.skip("kamailio and baresip-core are not installed; `make system` installs them")
+    need(kamailio_program.installed() and baresip_program.installed(), "kamailio and baresip-core")
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """Real telephones call, and are called: audio is heard at both ends. `make interop` runs all cells."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.interop.matrix import Cell, House, cells, house, missing, pairwise
+from tests.needs import need
 
 POSSIBLE = [cell for cell in cells() if cell.cannot is None]
 SUBSET = pairwise(POSSIBLE)
@@ -21,10 +21,7 @@ def gateway_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.mark.parametrize("cell", SUBSET, ids=str)
 def test_audio_both_ways(gateway_house: House, cell: Cell) -> None:
     lacking = missing(cell)
-    if lacking is not None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{lacking} is missing; `make system` installs it")
-        pytest.skip(f"{lacking} is not installed; `make system` installs it")
+    need(lacking is None, lacking or "")
     gateway_house.run(cell)
 
 

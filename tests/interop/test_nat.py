@@ -1,7 +1,6 @@
 """A telephone behind a NAT calls and is heard; strangers change nothing."""
 
 import json
-import os
 import re
 import socket
 import time
@@ -20,6 +19,7 @@ from tests.interop import namespaces
 from tests.interop.matrix import TONE_PLAYBOOK
 from tests.interop.namespaces import INSIDE, OUTSIDE, STRANGER, Hosts, entered, natted_hosts
 from tests.interop.peers import PEER_HZ, tone_share
+from tests.needs import need
 
 pytestmark = pytest.mark.e2e
 
@@ -29,10 +29,7 @@ _STRANGERS_PACKETS = 500
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
-    if not (namespaces.possible() and baresip_program.installed()):
-        if os.environ.get("CI"):
-            pytest.fail("root, iproute2, nftables and baresip-core are needed; `make system` installs them")
-        pytest.skip("root, iproute2, nftables and baresip-core are needed; `make system` installs them")
+    need(namespaces.possible() and baresip_program.installed(), "root, iproute2, nftables and baresip-core")
     with natted_hosts() as made:
         yield made
 

@@ -150,26 +150,17 @@ class CallManager:
 
     def _inbound(self, sip: SipCall) -> tuple[Call, Callable[[], None]]:
         self._admit()
-        services = self._services
         variables: dict[str, Any] = {**sip.headers}
         variables |= self._built_ins(sip.dialog_id, "sip", sip.caller, sip.callee)
         lead = self._router(sip.caller, sip.callee, variables)
-        try:
-            leg = SipLeg.of_invite(services.plane, services.agent(), sip, services.media)
-        except MediaError as error:
-            raise Refused(503, f"out of media capacity: {error}", retry=True) from error
-        with _given_back_unless_used(leg):
-            try:
-                leg.negotiate(sip)
-            except RemoteProtocolError as error:
-                raise Refused(error.status, str(error)) from error
+        with self._negotiated(sip) as leg:
             call = self._call(
                 sip.dialog_id, "sip", variables, leg=leg, caller=sip.caller, callee=sip.callee, dump=True
             )
             if isinstance(lead, Lead):
                 call.setup.lead(lead)
                 return call, call.setup.pick_up
-            body = webhook_body(sip, created_at=rfc3339(services.clock.wall()))
+            body = webhook_body(sip, created_at=rfc3339(self._services.clock.wall()))
             return call, lambda: call.setup.wait_for_client(lambda: lead.tell(body))
 
     def _take_over(self, sip: SipCall, replaced: SipCall) -> None:
@@ -177,6 +168,15 @@ class CallManager:
         call = self._by_sip_id.get(replaced.call_id)
         if call is None or call.over:
             raise Refused(481, "the call to be replaced is over")
+        with self._negotiated(sip) as leg:
+            call.on_dialog(sip.call_id)
+            if not take_place(call, replaced, leg):
+                raise Refused(481, "the call to be replaced is no party of a call that is answered")
+            log.info("- %s takes over the call %s", sip.caller, call.id)
+
+    @contextmanager
+    def _negotiated(self, sip: SipCall) -> Iterator[SipLeg]:
+        """A leg that has agreed with the caller on a session; given back if its use fails. Raises Refused."""
         services = self._services
         try:
             leg = SipLeg.of_invite(services.plane, services.agent(), sip, services.media)
@@ -187,10 +187,7 @@ class CallManager:
                 leg.negotiate(sip)
             except RemoteProtocolError as error:
                 raise Refused(error.status, str(error)) from error
-            call.on_dialog(sip.call_id)
-            if not take_place(call, replaced, leg):
-                raise Refused(481, "the call to be replaced is no party of a call that is answered")
-            log.info("- %s takes over the call %s", sip.caller, call.id)
+            yield leg
 
     # --- outbound, and calls of clients ---------------------------------------------------------------
 
