@@ -47,9 +47,11 @@ def test_calls_over_a_line_that_loses_packets(hosts: Hosts, tmp_path: Path) -> N
                 command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, check=False
             )
         assert done.returncode == 0, done.stdout[-2000:]
-        gateway.wait_calls(0)
+        # SIPp takes a repeated 200 to its INVITE for the answer to its BYE. If its ACK and its BYE were
+        # both lost, it is for the gateway to end the call: after 64 x T1 (RFC 3261 §13.3.1.4).
+        gateway.wait_calls(0, timeout=45)
         gateway.wait_lanes(0)
-        statuses = {record["statusCode"] for record in gateway.wait_records(CALLS)}
+        records = gateway.wait_records(CALLS)
         log = gateway.log()
     lost = subprocess.run(
         ["ip", "netns", "exec", hosts.nat, "nft", "list chain ip filter forward"],
@@ -58,5 +60,7 @@ def test_calls_over_a_line_that_loses_packets(hosts: Hosts, tmp_path: Path) -> N
         text=True,
     )
     assert "counter packets 0 " not in lost.stdout, "the line lost nothing"
-    assert statuses == {200}
+    cut_off = [record for record in records if record["statusCode"] != 200]
+    assert len(cut_off) <= CALLS // 10
+    assert all("no ACK in 32 s" in record["hangupDetail"] for record in cut_off)
     assert "Traceback" not in log

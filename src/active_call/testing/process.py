@@ -192,7 +192,8 @@ class GatewayProcess:
         deadline = time.perf_counter() + timeout
         while not come():
             if time.perf_counter() > deadline:
-                raise TimeoutError(f"never came to {what}\n{self.log()[-3000:]}")
+                log = [line for line in self.log().splitlines() if " http.access " not in line]
+                raise TimeoutError(f"never came to {what}\n" + "\n".join(log[-30:]))
             time.sleep(0.05)
 
     def stop(self, sig: signal.Signals = signal.SIGTERM, timeout: float = 10.0) -> int:
