@@ -48,7 +48,7 @@ bench: setup
 system:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends sip-tester baresip-core sox iproute2 chromium \
-		linphone-cli kamailio kamailio-tls-modules nftables openssl libbcg729-0
+		linphone-cli kamailio kamailio-tls-modules nftables openssl libbcg729-0 tshark coturn
 
 clean:
 	rm -rf $(VENV) build dist

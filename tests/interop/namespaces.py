@@ -66,6 +66,18 @@ def natted_hosts() -> Iterator[Hosts]:
 
 
 @contextmanager
+def lonely_host() -> Iterator[str]:
+    """A host with nothing but its loopback; it goes when the context ends."""
+    name = f"ac{os.getpid()}alone"
+    _run("ip", "netns", "add", name)
+    try:
+        _run("ip", "-n", name, "link", "set", "lo", "up")
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+@contextmanager
 def entered(name: str) -> Iterator[None]:
     """Sockets and processes that this thread makes within belong to that host."""
     with open("/proc/thread-self/ns/net") as before, open(f"/var/run/netns/{name}") as there:

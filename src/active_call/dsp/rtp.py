@@ -108,6 +108,7 @@ class SendMatrix:
     def __init__(self, capacity: int) -> None:
         self._bytes = np.zeros((capacity, _SEND_ROW), np.uint8)
         self._second = self._bytes[:, _PAD + 1]
+        self._payload_type = np.zeros(capacity, np.uint8)
         self._sequence = self._field(">u2", _PAD + 2)
         self._timestamp = self._field(">u4", _PAD + 4)
         self._ssrc = self._field(">u4", _PAD + 8)
@@ -121,14 +122,15 @@ class SendMatrix:
     def set_stream(self, row: int, ssrc: int, payload_type: int) -> None:
         """What stays the same from packet to packet."""
         self._ssrc[row] = ssrc
-        self._second[row] = payload_type
+        self._payload_type[row] = payload_type
 
     def set_frames(self, rows: Int64, codes: NDArray[np.uint8]) -> None:
         """Put G.711 codes (n, 160), contiguous, into the packets of `rows` (n,)."""
         self._frames[rows] = codes.view(_FRAME_ITEM)[:, 0]
 
-    def set_numbers(self, rows: Int64, sequence: Int64, timestamp: Int64) -> None:
-        """Sequence numbers and timestamps, taken modulo 2^16 and 2^32."""
+    def set_numbers(self, rows: Int64, sequence: Int64, timestamp: Int64, marker: NDArray[np.bool_]) -> None:
+        """Sequence numbers and timestamps, taken modulo 2^16 and 2^32, and marker bits, (n,) each."""
+        self._second[rows] = self._payload_type[rows] | marker.astype(np.uint8) << 7
         self._sequence[rows] = sequence & 0xFFFF
         self._timestamp[rows] = timestamp & 0xFFFF_FFFF
 

@@ -141,7 +141,9 @@ class LaneSockets:
                 arrived[list(self._arrived)] = list(self._arrived.values())
             muxed = media.reception.receive(tick, rows, np.array(lengths, np.int64), self._sources, arrived)
             for row, data in muxed:
-                media.receive_rtcp(tick, row, data, self._report_time(0))
+                # Packets wait for the tick: without the kernel's time the way there and back would seem longer.
+                arrived_ns = 0 if arrived is None else int(arrived[rows == row][0])
+                media.receive_rtcp(tick, row, data, self._report_time(arrived_ns))
             for order in media.take_orders():
                 self.obey(order)
 
@@ -213,13 +215,17 @@ class LaneSockets:
         if data is None:
             return
         sock = (self._rtp if order.muxed else self._rtcp)[row]
-        try:
-            if order.muxed and row in self._connected:
-                sock.send(data)
-            else:
-                sock.sendto(data, order.address)
-        except OSError:
-            self._table.tx_errors[row] += 1
+        for _ in range(2):
+            try:
+                if order.muxed and row in self._connected:
+                    sock.send(data)
+                else:
+                    sock.sendto(data, order.address)
+            except OSError as error:
+                self._table.tx_errors[row] += 1
+                if isinstance(error, ConnectionRefusedError):
+                    continue  # the kernel told of an earlier packet instead of sending this one
+            return
 
     def _report_time(self, arrived_ns: int) -> int:
         """When a report arrived (Unix time; 0: now), by the clock that our reports tell.

@@ -61,6 +61,8 @@ class Transmission:
         self._ssrc = np.zeros(capacity, np.int64)
         self._opened_tick = np.zeros(capacity, np.int64)
         self._played_before = np.zeros(capacity, np.bool_)
+        self._fresh = np.zeros(capacity, np.bool_)
+        """The next packet is the first, or the first after a pause: it has the marker bit (RFC 3551 §4.1)."""
         self._gain = np.ones(capacity, np.float32)
         self._shaping = False
         """Whether any lane's gain is not 1."""
@@ -96,6 +98,7 @@ class Transmission:
         self._opened_tick[row] = self._table.opened_tick[row]
         self._downsampler.clear(np.array([row]))
         self._played_before[row] = False
+        self._fresh[row] = self._table.tx_packets[row] == 0
         self._packer.restart(row)
 
     def close(self, row: int) -> None:
@@ -267,8 +270,9 @@ class Transmission:
         sequence = self._table.tx_sequence[lanes]
         sending = self._sending[lanes] & self._peers.reachable[lanes]
         time = FRAME * (tick - self._opened_tick[lanes])
+        fresh = self._fresh[lanes]
         self.packets.set_frames(lanes, self._codes[: len(lanes)])
-        self.packets.set_numbers(lanes, sequence, self._table.tx_timestamp[lanes] + time)
+        self.packets.set_numbers(lanes, sequence, self._table.tx_timestamp[lanes] + time, fresh)
         count, octets = sending.astype(np.int64), np.full(len(lanes), FRAME)
         self.views, self.more = {}, []
         for i, packed in self._packed(lanes, time, sending):
@@ -283,6 +287,7 @@ class Transmission:
                 self.more = [one for one in self.more if one[0] != row]
                 count[i], octets[i] = 1, len(data) - HEADER
         complete = count > 0
+        self._fresh[lanes] = ~sending | (fresh & ~complete)
         self._sent, self._sent_packets, self._sent_octets = lanes[complete], count[complete], octets[complete]
         self.rows = self._sent.tolist()
 
@@ -307,7 +312,8 @@ class Transmission:
         form, ssrc = self._formats[row], int(self._ssrc[row])
         for number, one in enumerate(packed):
             stamp = self._stamp(row, one.time, form.clock_hz)
-            data = packet(form.payload_type, sequence + number, stamp, ssrc, one.payload)
+            marker = number == 0 and bool(self._fresh[row])
+            data = packet(form.payload_type, sequence + number, stamp, ssrc, one.payload, marker=marker)
             if number == 0:
                 self.views[row] = data
             else:
@@ -315,9 +321,10 @@ class Transmission:
         return len(packed), sum(len(one.payload) for one in packed)
 
     def _digit_packet(self, row: int, sequence: int, time: int) -> bytes | None:
-        form = self._events.get(row)
-        clock_hz = form.clock_hz if form else _CLOCK_HZ
-        event = self._digits.next(row, self._stamp(row, time, clock_hz) & 0xFFFF_FFFF, clock_hz)
+        """A stream has one timestamp clock, the codec's; only the key's duration is by the event's own."""
+        audio, form = self._formats.get(row), self._events.get(row)
+        stamp = self._stamp(row, time, audio.clock_hz if audio else _CLOCK_HZ) & 0xFFFF_FFFF
+        event = self._digits.next(row, stamp, form.clock_hz if form else _CLOCK_HZ)
         if event is None or form is None:
             return None
         payload, marker, stamp = event

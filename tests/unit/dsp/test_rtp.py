@@ -67,6 +67,6 @@ def test_sent_packets() -> None:
     matrix.set_stream(1, 11, 0)
     matrix.set_stream(3, 33, 8)
     matrix.set_frames(rows, np.stack([np.full(160, 1, np.uint8), np.full(160, 3, np.uint8)]))
-    matrix.set_numbers(rows, np.array([65_536, 7]), np.array([2**32 + 5, 9]))
-    assert bytes(matrix.views[1]) == packet(0, 0, 5, 11, b"\x01" * 160)
+    matrix.set_numbers(rows, np.array([65_536, 7]), np.array([2**32 + 5, 9]), np.array([True, False]))
+    assert bytes(matrix.views[1]) == packet(0, 0, 5, 11, b"\x01" * 160, marker=True)
     assert bytes(matrix.views[3]) == packet(8, 7, 9, 33, b"\x03" * 160)

@@ -92,3 +92,13 @@ def test_a_family_without_an_address_is_refused_in_words() -> None:
 def test_an_address_that_is_not_ours_is_told_at_once() -> None:
     with pytest.raises(MediaError, match=r"RTP can't be bound to 192\.0\.2\.1: .+ \(rtp_bind_ip\)"):
         PortRange(45_180, 45_189, "192.0.2.1").open_pair()
+
+
+@pytest.mark.parametrize("ipv6", [False, pytest.param(True, marks=needs_ipv6)])
+def test_audio_is_marked_for_expedited_forwarding(ipv6: bool) -> None:
+    pair = PortRange(45_140, 45_160, "127.0.0.1").open_pair(ipv6=ipv6)
+    option = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS) if ipv6 else (socket.IPPROTO_IP, socket.IP_TOS)
+    try:
+        assert [sock.getsockopt(*option) >> 2 for sock in (pair.rtp, pair.rtcp)] == [46, 46]
+    finally:
+        pair.close()

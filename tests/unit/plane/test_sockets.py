@@ -7,7 +7,8 @@ from contextlib import closing
 import msgspec
 import pytest
 
-from active_call.dsp.rtcp import build_report, parse
+from active_call.core.clock import wall_ns
+from active_call.dsp.rtcp import Bye, build_report, parse
 from active_call.lanes.messages import CloseLane, MediaStarted, RtcpByeReceived, SrtpKeys
 from active_call.plane import sockets as sockets_module
 from active_call.plane.sockets import LaneSockets
@@ -176,6 +177,22 @@ def test_reports_go_back_through_a_nat(wire: Wire, phone: Phone) -> None:
     assert [len(parse(data)) for data in phone.reports()] == [1]
 
 
+def test_a_report_among_the_audio_has_arrived_when_the_kernel_took_it(
+    wire: Wire, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire.open(**remote(phone))
+    phone.talk(3)  # the socket is connected then
+    arrivals: list[int] = []
+    monkeypatch.setattr(wire.rig.media, "receive_rtcp", lambda tick, row, data, at_ns: arrivals.append(at_ns))
+    phone.report(GOODBYE, muxed=True)
+    read_ns = wall_ns() + 15_000_000
+    monkeypatch.setattr(sockets_module, "wall_ns", lambda: read_ns)
+    latest = wire.sockets._report_time(0)
+    wire.tick()
+    (arrived,) = arrivals
+    assert latest - 100_000_000 < arrived < latest - 10_000_000
+
+
 def test_a_flood_of_strangers_costs_the_peer_no_packet(wire: Wire, phone: Phone, stranger: Phone) -> None:
     wire.open(remote=("10.0.0.1", 4_000))
     phone.talk(2)
@@ -258,6 +275,20 @@ def test_the_goodbye_of_an_encrypted_lane_is_encrypted(wire: Wire, secure: Phone
     receiver = SrtpReceiver(KEYS.suite, OURS)
     last = received(secure.rtp)[-1]
     assert receiver.unprotect_rtcp(last) is not None
+
+
+def test_a_goodbye_is_sent_although_the_packet_before_it_bounced(wire: Wire, phone: Phone) -> None:
+    wire.open(**remote(phone), rtcp_mux=True)
+    phone.talk(3)
+    host, port = address(phone.rtp)
+    phone.rtp.close()
+    wire.tick()  # what it sends comes back as an error of the socket's
+    phone.rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    phone.rtp.bind((host, port))
+    phone.rtp.setblocking(False)
+    wire.rig.media.apply(CloseLane(0, 1))
+    wire.obey()
+    assert any(isinstance(part, Bye) for data in phone.heard() for part in parse(data))
 
 
 @pytest.mark.parametrize(("sending", "muxed", "empty"), [(False, False, 2), (False, True, 0), (True, False, 0)])

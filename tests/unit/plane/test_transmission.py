@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ def test_silence_is_sent_when_nothing_plays() -> None:
     sent = rig.tick()
     assert sent[0][12:] == b"\xff" * 160
     assert sent[1][12:] == b"\xd5" * 160
-    assert sent[1][1] == 8
+    assert sent[1][1] & 0x7F == 8
 
 
 def test_sequence_and_timestamp_wrap() -> None:
@@ -84,6 +86,29 @@ def test_nothing_is_sent_before_there_is_an_address_or_while_sending_is_off() ->
     rig.open(0, remote=None, latching=True)
     rig.open(1, sending=False)
     assert rig.tick() == {}
+
+
+@pytest.mark.parametrize("settings", [{}, {"ptime_ms": 40}, {"sends": G722, "ptime_ms": 40}], ids=str)
+def test_the_first_packet_and_the_first_after_a_pause_are_marked(settings: dict[str, Any]) -> None:
+    rig = Rig()
+    rig.open(**settings)
+    rig.ticks(4)
+    rig.configure(sending=False, **settings)
+    rig.ticks(4)
+    rig.configure(**settings)
+    rig.ticks(4)
+    half = len(rig.wire[0]) // 2
+    assert [data[1] >> 7 for data in rig.wire[0]] == ([1] + [0] * (half - 1)) * 2
+
+
+def test_who_goes_on_for_another_process_marks_nothing() -> None:
+    old = Rig()
+    old.open()
+    spare = Rig(old.table, active=False)
+    spare.tell()
+    old.ticks(3)
+    spare.media.promote(3, {0: None})
+    assert [sent[0][1] >> 7 for sent in spare.ticks(3)] == [0, 0, 0]
 
 
 def test_digits_replace_audio_in_the_same_sequence() -> None:
@@ -162,7 +187,7 @@ def test_every_codec_is_sent_in_packets_of_any_duration(form: RtpFormat, ptime_m
     rig.ticks(48)
     sent = rig.wire[0]
     assert len(sent) == 960 // ptime_ms == rig.table.tx_packets[0]
-    assert {data[1] for data in sent} == {form.payload_type}
+    assert {data[1] & 0x7F for data in sent} == {form.payload_type}
     assert [numbers(data)[0] for data in sent] == [(65_530 + n) % 65_536 for n in range(len(sent))]
     assert stamps(sent) == [n * form.clock_hz * ptime_ms // 1000 for n in range(len(sent))]
     assert rig.table.tx_octets[0] == sum(len(data) - 12 for data in sent)
@@ -224,6 +249,20 @@ def test_keys_have_the_clock_that_was_agreed_on() -> None:
     assert [int.from_bytes(data[14:16], "big") for data in events] == [960, 1920, 2880, 3840, 4800, 4800, 4800]
     assert [data[13] >> 7 for data in events] == [0] * 4 + [1] * 3
     assert [numbers(data)[0] for data in rig.wire[0]] == [(65_530 + n) % 65_536 for n in range(10)]
+
+
+def test_keys_with_a_clock_of_their_own_keep_to_the_timestamps_of_the_audio() -> None:
+    if OPUS not in FORMATS:
+        pytest.skip("needs libopus")
+    rig = Rig()
+    rig.open(sends=OPUS, sends_events=RtpFormat(101, "telephone-event", 8_000))
+    rig.ticks(2)
+    rig.media.apply(SendDigits(0, 1, "5", 100, 60))
+    rig.ticks(9)
+    events = [data for data in rig.wire[0] if data[1] & 0x7F == 101]
+    assert set(stamps(events)) == {2 * 960}
+    assert [int.from_bytes(data[14:16], "big") for data in events] == [160, 320, 480, 640, 800, 800, 800]
+    assert stamps(rig.wire[0]) == sorted(stamps(rig.wire[0]))
 
 
 def test_a_key_takes_the_place_of_both_packets_of_10_ms() -> None:
