@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeAlias
 
-from active_call.call.dialing import DialPlan
+from active_call.call.dialing.plan import DialPlan
 from active_call.call.info import InfoKeys
 from active_call.call.session import configuration, describe, is_loopback
 from active_call.core.errors import MediaError, RemoteProtocolError
@@ -291,7 +291,18 @@ class SipLeg:
             contact=plan.contact,
             next_hop=plan.next_hop,
             ring_timeout=plan.ring_timeout,
+            describe=self._offer_at,
         )
+
+    def _offer_at(self, host: str) -> bytes:
+        """Our offer, once it is known at which of our addresses the callee reaches us.
+
+        Of another family it can't be: the lane has its socket.
+        """
+        if (":" in host) == (":" in self.local.address):
+            self.local = replace(self.local, address=host)
+            self.local_sdp = make_offer(self.local)
+        return self.local_sdp
 
     def early(self, sdp: bytes) -> None:
         """Outbound: audio before the answer, as a 18x describes it. Raises RemoteProtocolError."""
@@ -389,10 +400,10 @@ class SipLeg:
 
     def _answer(self, offer: bytes) -> None:
         local = self.local
-        answer, negotiated = answer_offer(offer, local)
+        answer, negotiated = answer_offer(offer, local, self.negotiated)
         if self.local_sdp and answer != self.local_sdp:
             local = replace(local, version=local.version + 1)
-            answer, negotiated = answer_offer(offer, local)
+            answer, negotiated = answer_offer(offer, local, self.negotiated)
         self.local, self.local_sdp, self.negotiated = local, answer, negotiated
 
     def _apply(self, answer: bytes) -> None:

@@ -54,6 +54,8 @@ class Credential(Section):
     username: str
     password: SecretStr
     realm: str | None = None
+    auth_username: str | None = None
+    """Who answers challenges, where that is not who registers: the authentication id of some PBXs."""
 
 
 class RegisteredUser(Section):
@@ -87,7 +89,8 @@ class RegisteredUser(Section):
         """What challenges are answered with."""
         if self.credential is not None:
             own = self.credential
-            return Credentials(own.username, own.password.get_secret_value(), own.realm)
+            name = own.auth_username or own.username
+            return Credentials(name, own.password.get_secret_value(), own.realm)
         if self.password is not None:
             return Credentials(self.username, self.password.get_secret_value(), self.realm)
         return None
@@ -113,7 +116,11 @@ class Rewrite(Section):
             if name.isdigit() and int(name) <= self.match.groups:
                 continue
             if name not in self.match.groupindex:
-                hint = f"; write ${{{number[0]}}}" if (number := re.match(r"\d+", name)) else ""
+                hint = (
+                    f"; write ${{{number[0]}}}"
+                    if not name.isdigit() and (number := re.match(r"\d+", name))
+                    else ""
+                )
                 raise ValueError(f'rewrite "{self.rewrite}": match has no group {name}{hint}')
         return self
 

@@ -105,8 +105,8 @@ def make_offer(local: LocalMedia, before: Negotiated | None = None) -> bytes:
     return _describe(local, before.layout if before else (None,), audio)
 
 
-def answer_offer(offer: bytes, local: LocalMedia) -> tuple[bytes, Negotiated]:
-    """Our answer to `offer`, and what it means.
+def answer_offer(offer: bytes, local: LocalMedia, before: Negotiated | None = None) -> tuple[bytes, Negotiated]:
+    """Our answer to `offer`, and what it means; `before` is what the session has agreed on.
 
     The answer names all common codecs in the offer's order; we send the first of ours. Media other than one
     audio stream are refused in it. Raises NoCommonCodec (488), or RemoteProtocolError: 400 for a malformed
@@ -115,7 +115,7 @@ def answer_offer(offer: bytes, local: LocalMedia) -> tuple[bytes, Negotiated]:
     session = SessionDescription.parse(offer)
     names = (*local.codecs, *(name for name in ACCEPTED_UNNAMED if name not in local.codecs))
     theirs = pick_audio(
-        session, local.codecs, local.address, also=ACCEPTED_UNNAMED, required=local.srtp == "require"
+        session, local.codecs, local.address, also=ACCEPTED_UNNAMED, plain=_why_not_plain(local, before)
     )
     common = theirs.audio(names)
     sends = _first(names, common)
@@ -144,7 +144,7 @@ def answer_offer(offer: bytes, local: LocalMedia) -> tuple[bytes, Negotiated]:
         rtcp_mux=theirs.rtcp_mux,
         crypto=[crypto_value(line.tag, line.suite, local.keys[line.suite])] if line else (),
     )
-    return _describe(local, negotiated.layout, audio), negotiated
+    return _describe(local, negotiated.layout, audio, timing=session.timing), negotiated
 
 
 def accept_answer(answer: bytes, local: LocalMedia, before: Negotiated | None = None) -> Negotiated:
@@ -200,6 +200,18 @@ def _offers_keys(local: LocalMedia, before: Negotiated | None) -> bool:
     return before.srtp is not None if before else bool(local.srtp)
 
 
+def _why_not_plain(local: LocalMedia, before: Negotiated | None) -> str:
+    """Why audio that isn't encrypted can't be offered to us; nothing: it can.
+
+    What began encrypted stays so: whoever gets between the two of us would ask for plain RTP first.
+    """
+    if local.srtp == "require":
+        return "encryption is required here (enable_srtp = require)"
+    if local.srtp and before is not None and before.srtp is not None:
+        return "the audio of this call must stay encrypted"
+    return ""
+
+
 def _first(names: Iterable[str], formats: list[RtpFormat]) -> RtpFormat:
     """The first of our codecs that is among `formats`, which is never empty."""
     by_name = {name_of(one): one for one in reversed(formats)}
@@ -244,10 +256,13 @@ def _negotiated(
     )
 
 
-def _describe(local: LocalMedia, layout: tuple[Media | None, ...], audio: Media) -> bytes:
+def _describe(
+    local: LocalMedia, layout: tuple[Media | None, ...], audio: Media, *, timing: str = "0 0"
+) -> bytes:
+    """The description; the `timing` of an answer is that of the offer (RFC 3264 §6)."""
     origin = Origin("-", str(local.session_id), str(local.version), local.address)
     media = tuple(audio if one is None else one for one in layout)
-    return bytes(SessionDescription(origin, media, local.address))
+    return bytes(SessionDescription(origin, media, local.address, timing=timing))
 
 
 def _audio(
@@ -277,4 +292,4 @@ def _audio(
 
 
 def _refused(media: Media) -> Media:
-    return Media(media.kind, 0, media.profile, media.formats)
+    return Media(media.kind, 0, media.profile, media.formats or ("0",))

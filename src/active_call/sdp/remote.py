@@ -111,8 +111,8 @@ class RemoteAudio:
         text = (self.media.attribute(name) or "").partition(".")[0]
         return int(text) if _is_number(text) else 0
 
-    def problem(self, *, required: bool) -> str | None:
-        """Why it can't be taken, codecs aside; `required`: only if it is encrypted."""
+    def problem(self, *, plain: str = "") -> str | None:
+        """Why it can't be taken, codecs aside; `plain`: why it can't be if it isn't encrypted."""
         if self.profile not in _PLAIN + _ENCRYPTED or (self.encrypted and not self.crypto):
             if "TLS" in self.profile or self.keys_by_dtls:
                 return f"{self.media.profile[:40]} with keys by DTLS was offered: WebRTC over SIP comes later"
@@ -120,8 +120,8 @@ class RemoteAudio:
                 why = "; ".join(self.crypto_problems[:4]) or "there is none"
                 return f"{self.media.profile} needs a usable a=crypto line: {why}"
             return f"audio over {self.media.profile[:40]} can't be had; use RTP/AVP or RTP/SAVP"
-        if required and not self.crypto:
-            return f"encryption is required here (srtp = require) and {self.media.profile} was offered"
+        if plain and not self.crypto:
+            return f"{plain} and {self.media.profile} was offered"
         return self._address_problem()
 
     def _address_problem(self) -> str | None:
@@ -148,11 +148,12 @@ def pick_audio(
     our_address: str,
     *,
     also: Collection[str] = (),
-    required: bool = False,
+    plain: str = "",
     ours: Iterable[RtpFormat] = (),
 ) -> RemoteAudio:
     """The first audio stream that we can take, with one of our codecs `names`, or `also` these.
 
+    `plain` says why one that is not encrypted can't be taken; nothing: it can.
     Raises NoCommonCodec, or RemoteProtocolError (488) if that isn't what stands in the way.
     """
     theirs: list[str] = []
@@ -162,7 +163,7 @@ def pick_audio(
             theirs.append(f"{media.kind} (refused)" if media.port == 0 else media.kind)
             continue
         audio = RemoteAudio(session, media, our_address, ours)
-        trouble = audio.problem(required=required)
+        trouble = audio.problem(plain=plain)
         if trouble is None and audio.audio((*names, *also)):
             return audio
         problem = problem or trouble

@@ -86,6 +86,8 @@ class SessionDescription:
     """From the `c=` of the session."""
     attributes: tuple[Attribute, ...] = ()
     name: str = "-"
+    timing: str = "0 0"
+    """From the first `t=`."""
 
     @classmethod
     def parse(cls, data: bytes) -> "SessionDescription":
@@ -108,7 +110,7 @@ class SessionDescription:
         lines = ["v=0", str(self.origin), f"s={self.name}"]
         if self.address is not None:
             lines.append(f"c={_network(self.address)}")
-        lines += ["t=0 0", *map(str, self.attributes)]
+        lines += [f"t={self.timing}", *map(str, self.attributes)]
         return "".join(f"{line}\r\n" for line in lines) + "".join(map(str, self.media))
 
     def __bytes__(self) -> bytes:
@@ -121,6 +123,7 @@ class _Parser:
     def __init__(self) -> None:
         self.origin: Origin | None = None
         self.name = "-"
+        self.timing = ""
         self.address: str | None = None
         self.attributes: list[Attribute] = []
         self.media: list[Media] = []
@@ -157,13 +160,22 @@ class _Parser:
                     self.origin = _origin(value)
                 elif kind == "s" and current is None:
                     self.name = value.strip() or "-"
+                elif kind == "t" and current is None:
+                    self.timing = self.timing or _timing(value)
             except ValueError as error:
                 raise RemoteProtocolError(f'SDP line {number} "{line[:60]}": {error}') from None
         if current is not None:
             finished.append(_closed(current, attributes))
         if self.origin is None:
             raise RemoteProtocolError("SDP has no o= line")
-        return SessionDescription(self.origin, tuple(finished), self.address, tuple(self.attributes), self.name)
+        return SessionDescription(
+            self.origin,
+            tuple(finished),
+            self.address,
+            tuple(self.attributes),
+            self.name,
+            self.timing or "0 0",
+        )
 
 
 def _closed(media: Media, attributes: list[Attribute]) -> Media:
@@ -176,9 +188,9 @@ def _with_address(media: Media, address: str) -> Media:
 
 def _media(value: str) -> Media:
     fields = value.split()
-    if len(fields) < 4:
+    port = fields[1].partition("/")[0] if len(fields) > 1 else ""
+    if len(fields) < (3 if port == "0" else 4):  # of what is refused, some leave out the formats
         raise ValueError("an m= line needs kind, port, profile and formats")
-    port = fields[1].partition("/")[0]
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
         raise ValueError("the port is no number below 65536")
     return Media(fields[0].lower(), int(port), fields[2], tuple(fields[3:]))
@@ -189,6 +201,16 @@ def _address(value: str) -> str:
     if len(fields) != 3 or fields[0].upper() != "IN" or fields[1].upper() not in ("IP4", "IP6"):
         raise ValueError("not IN IP4 or IN IP6 and an address")
     return fields[2].partition("/")[0]  # multicast: /ttl
+
+
+def _timing(value: str) -> str:
+    """Start and stop, as they came; nonsense is as good as no limits."""
+    fields = value.split()
+    return " ".join(fields) if len(fields) == 2 and all(map(_is_number, fields)) else "0 0"
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 20
 
 
 def _origin(value: str) -> Origin:

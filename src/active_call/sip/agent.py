@@ -98,8 +98,12 @@ class SipAgent:
     async def start(self) -> None:
         """Listen. Raises ConfigError naming the address."""
         self._loop = asyncio.get_running_loop()
-        await self._network.open()
         self._group = await self._exit.enter_async_context(asyncio.TaskGroup())
+        try:
+            await self._network.open()
+        except BaseException:
+            await self._exit.aclose()
+            raise
         self._address.ports = self._network.ports
         self._running = True
         if self._asks_dns:
@@ -194,8 +198,11 @@ class SipAgent:
         contact: str | None = None,
         next_hop: str | None = None,
         ring_timeout: float | None = None,
+        describe: Callable[[str], bytes] | None = None,
     ) -> SipCall:
         """Call `target`.
+
+        `describe` gives the offer again for the host at which `target` turns out to reach us.
 
         `contact` replaces our Contact; `next_hop` (URI or host:port) is where the request is sent to instead of
         `target`; after `ring_timeout` seconds without an answer the call is given up with 408.
@@ -214,6 +221,7 @@ class SipAgent:
             contact=contact,
             next_hop=next_hop,
             ring_timeout=ring_timeout,
+            describe=describe,
         )
         call = self._calls[usage] = SipCall(usage, self._loop.time, self._flush)
         call.listener = listener

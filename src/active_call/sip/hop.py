@@ -46,6 +46,8 @@ class Target(NamedTuple):
     """The peer's own connection to us, if it has one: to be tried first."""
     guarded: bool = False
     """A peer has redirected us there: only addresses that it may lead us to will do."""
+    fallback: Hop | None = None
+    """Where to send to if the name leads nowhere."""
 
     @property
     def hop(self) -> Hop:

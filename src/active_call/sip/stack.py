@@ -167,6 +167,7 @@ class SipStack:
         contact: str | None = None,
         next_hop: str | None = None,
         ring_timeout: float | None = None,
+        describe: Callable[[str], bytes] | None = None,
     ) -> OutboundUsage:
         """Call `target`; see `OutboundUsage`. Raises LocalProtocolError if something given can't be used."""
         return OutboundUsage(
@@ -181,6 +182,7 @@ class SipStack:
             contact=contact,
             next_hop=next_hop,
             ring_timeout=ring_timeout,
+            describe=describe,
         )
 
     # --- out ------------------------------------------------------------------------------------------
@@ -212,8 +214,9 @@ class SipStack:
     @property
     def hops_in_use(self) -> set[Hop]:
         """Where calls and registrations lead: connections there must stay open."""
-        dialogs = self._core.dialogs.values()
-        return {usage.peer for usage in dialogs} | self.registrations.flows
+        usages = self._core.dialogs.values()
+        sources = {usage.dialog.source for usage in usages if usage.dialog is not None}
+        return {usage.peer for usage in usages} | sources | self.registrations.flows
 
     @property
     def busy(self) -> bool:

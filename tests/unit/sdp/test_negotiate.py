@@ -211,6 +211,20 @@ def test_nothing_in_common(media: tuple[str, ...], theirs: tuple[str, ...]) -> N
         assert error.value.status == 488
 
 
+@pytest.mark.parametrize(
+    ("timing", "answered"), [("3034423619 3042462419", "3034423619 3042462419"), ("now never", "0 0")]
+)
+def test_an_answer_has_the_times_of_the_offer(timing: str, answered: str) -> None:
+    head = HEAD.replace("t=0 0", f"t={timing}\r\nt=1 2")
+    answer, _ = answer_offer(sdp("m=audio 4000 RTP/AVP 0", head=head), LOCAL)
+    assert [one for one in lines_of(answer) if one.startswith("t=")] == [f"t={answered}"]
+
+
+def test_a_refused_stream_without_formats_is_refused_again() -> None:
+    answer, _ = answer_offer(sdp("m=audio 4000 RTP/AVP 0", "m=video 0 RTP/AVP"), LOCAL)
+    assert "m=video 0 RTP/AVP 0" in lines_of(answer)
+
+
 # --- directions and times -----------------------------------------------------------------------------
 
 
@@ -403,7 +417,7 @@ def test_t28_answered_is_what_was_offered(media: tuple[str, ...], outcome: str, 
     local = replace(LOCAL, srtp=srtp)
     if outcome == "plain" and srtp == "require":
         profile = media[0].split()[2]
-        outcome = rf"encryption is required here \(srtp = require\) and {profile} was offered"
+        outcome = rf"encryption is required here \(enable_srtp = require\) and {profile} was offered"
     if " " in outcome:
         with pytest.raises(RemoteProtocolError, match=outcome) as error:
             answer_offer(sdp(*media), local)
@@ -451,6 +465,26 @@ def test_of_two_streams_the_encrypted_one_is_taken_where_that_is_required() -> N
     offer = sdp("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/SAVP 0", CRYPTO)
     assert answer_offer(offer, LOCAL)[1].remote == ("10.0.0.1", 4000)
     assert answer_offer(offer, replace(LOCAL, srtp="require"))[1].remote == ("10.0.0.1", 4002)
+
+
+@pytest.mark.parametrize(("srtp", "refused"), [(False, False), (True, True), ("require", True)])
+def test_an_encrypted_call_is_not_made_plain(srtp: Srtp, refused: bool) -> None:
+    local = replace(LOCAL, srtp=srtp)
+    _, before = answer_offer(sdp("m=audio 4000 RTP/SAVP 0", CRYPTO), local)
+    plain = sdp("m=audio 4000 RTP/AVP 0")
+    if not refused:
+        assert answer_offer(plain, local, before)[1].srtp is None
+        return
+    with pytest.raises(RemoteProtocolError, match="encrypt.* and RTP/AVP was offered") as caught:
+        answer_offer(plain, local, before)
+    assert caught.value.status == 488
+
+
+def test_a_plain_call_may_be_encrypted_later() -> None:
+    local = replace(LOCAL, srtp=True)
+    _, before = answer_offer(sdp("m=audio 4000 RTP/AVP 0"), local)
+    assert answer_offer(sdp("m=audio 4000 RTP/SAVP 0", CRYPTO), local, before)[1].srtp is not None
+    assert answer_offer(sdp("m=audio 4002 RTP/AVP 0"), local, before)[1].srtp is None
 
 
 @pytest.mark.parametrize("srtp", [True, "require"])

@@ -52,6 +52,13 @@ def test_attributes_are_found_by_name() -> None:
     assert media.attribute("b") is None
 
 
+def test_refused_media_may_lack_formats() -> None:
+    session = SessionDescription.parse((TEXT + "m=video 0 RTP/AVP\r\n").encode())
+    assert (session.media[-1].kind, session.media[-1].formats) == ("video", ())
+    with pytest.raises(RemoteProtocolError, match="needs kind, port, profile and formats"):
+        SessionDescription.parse((TEXT + "m=video 4002 RTP/AVP\r\n").encode())
+
+
 def test_multicast_addresses_lose_their_ttl() -> None:
     session = SessionDescription.parse(TEXT.replace("c=IN IP4 10.0.0.1", "c=IN IP4 224.2.1.1/127/3").encode())
     assert session.address == "224.2.1.1"

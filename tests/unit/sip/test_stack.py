@@ -274,3 +274,20 @@ def test_invites_that_become_no_calls_are_told() -> None:
     refusal = stack.datagrams_to_send()[0][0].decode()
     _, tag, _ = declined[0].dialog_id.split("-")
     assert f";tag={tag}\r\n" in refusal
+
+
+def test_a_proxy_may_hunt_through_our_accounts() -> None:
+    bob = Agent(BOB)
+    bob.hear(message("INVITE", uri="sip:1001@10.0.0.2", body=OFFER))
+    parallel = message("INVITE", uri="sip:1002@10.0.0.2", branch="z9hG4bK2", body=OFFER)
+    assert bob.statuses(parallel) == [482]
+    bob.incoming[0].reject(486, "", 1.0)
+    bob.hear(message("ACK", branch="z9hG4bK1", to_tag=bob.said()[-1].to.tag), 1.0)
+    following = message("INVITE", uri="sip:1002@10.0.0.2", branch="z9hG4bK3", body=OFFER)
+    assert bob.statuses(following, 1.1) == [100]
+    again = message("INVITE", uri="sip:1003@10.0.0.2", branch="z9hG4bK4", body=OFFER)
+    assert bob.statuses(again, 1.2) == [482]
+    bob.incoming[1].reject(486, "", 2.0)
+    bob.wait_until(100.0)
+    assert not bob.stack._layer._unmerged
+    assert bob.stack.transactions == 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from active_call.core.errors import RemoteProtocolError
 from active_call.sip.dialogs.offers import Offers
-from active_call.sip.hop import Hop, Target
+from active_call.sip.hop import Hop, Target, is_address
 from active_call.sip.messages.address import Address
 from active_call.sip.messages.message import Headers, Request, Response
 from active_call.sip.messages.uri import SipUri
@@ -32,7 +32,7 @@ class Dialog:
     """Where the peer wants requests, from its Contact."""
     route_set: tuple[str, ...]
     source: Hop
-    """Where the peer's first message came from."""
+    """Where the peer's messages come from."""
     local_cseq: int = 0
     remote_cseq: int = -1
     offers: Offers = field(default_factory=Offers)
@@ -50,7 +50,7 @@ class Dialog:
             local_tag=tag,
             remote_tag=request.from_.tag,
             remote_target=_target_of_invite(request),
-            route_set=tuple(request.headers.items("record-route")),
+            route_set=_routes(request),
             source=source,
             remote_cseq=request.cseq[0],
         )
@@ -67,7 +67,7 @@ class Dialog:
             local_tag=request.from_.tag,
             remote_tag=response.to.tag,
             remote_target=target,
-            route_set=tuple(reversed(response.headers.items("record-route"))),
+            route_set=_routes(response)[::-1],
             source=source,
             local_cseq=request.cseq[0],
         )
@@ -111,14 +111,24 @@ class Dialog:
         """Where requests within the dialog are sent."""
         route = self.route_set[0] if self.route_set else None
         target = (SipUri.parse(Address.parse(route).uri) if route else self.remote_target).target
-        if _is_private(target.host) and not _is_private(self.source.host):
+        if _reach(target.host) < _reach(self.source.host):
             # The peer, or its proxy, is behind a NAT and named an address that means nothing here.
             return self.source
-        if route:
+        if target.transport == "tls" and self.source.transport != "tls":
             return target
+        if not is_address(target.host):
+            # Many a PBX calls itself by a name that only its own network knows.
+            return target._replace(fallback=self.source)
         if self.source.reliable and target.host == self.source.host and target.transport != "udp":
             return target._replace(connection=self.source)  # which may be the only way, whatever it says
         return target
+
+    def confirm(self, response: Response) -> None:
+        """A 2xx settles the route anew (§13.2.2.4). Raises RemoteProtocolError."""
+        self.refresh(response)
+        self.route_set = _routes(response)[::-1]
+        self.remote = response.headers.get("to") or ""
+        self.source = response.source or self.source
 
     def refresh(self, message: Request | Response) -> None:
         """Take over the peer's new Contact, if there is one. Raises RemoteProtocolError."""
@@ -132,15 +142,23 @@ def _target_of_invite(request: Request) -> SipUri:
     return request.contact()
 
 
+def _routes(message: Request | Response) -> tuple[str, ...]:
+    """Its Record-Route. Brackets that a proxy leaves out are added: `lr` is meant for the URI."""
+    values = message.headers.items("record-route")
+    return tuple(value if "<" in value else f"<{value}>" for value in values)
+
+
 def _is_loose(route: str) -> bool:
     return "lr" in SipUri.parse(Address.parse(route).uri).params
 
 
-def _is_private(host: str) -> bool:
+def _reach(host: str) -> int:
+    """From how far a host can be reached: its own network (0), that of its provider (1), everywhere (2)."""
     try:
-        return ipaddress.ip_address(host).is_private
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return 2
+    return 0 if address.is_private else 1 + address.is_global
 
 
 def check_routes(message: Request | Response) -> None:

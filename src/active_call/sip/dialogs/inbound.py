@@ -15,13 +15,15 @@ from active_call.sip.hop import Hop
 from active_call.sip.messages.body import sdp_of
 from active_call.sip.messages.custom_headers import usable_headers
 from active_call.sip.messages.message import Request
-from active_call.sip.messages.uri import SipUri
+from active_call.sip.messages.uri import SipUri, tel_number
 from active_call.sip.transactions.transaction import ServerTransaction
 
 log = logging.getLogger(__name__)
 
 _UNANSWERED = (UsageState.CALLING, UsageState.EARLY)
 _GAVE_UP = "the caller gave up before the answer"
+_EXTEND_SECONDS = 60.0
+"""Between provisional responses, so that no proxy takes the call for dead (§13.3.1.1)."""
 
 
 class InboundUsage(Usage):
@@ -48,13 +50,17 @@ class InboundUsage(Usage):
         """Whether a reliable response had a description: then the 200 has none."""
         self._reliable = ReliableResponses(self, transaction, self._no_prack)
         transaction.on_cancel = self._canceled
-        uri = SipUri.parse(request.uri)
+        number = tel_number(request.uri)
+        uri = SipUri.parse(request.uri) if number is None else SipUri("", number)
         self.contact = self._own_contact(uri.user or "", source, sips=uri.scheme == "sips")
         self._add_dialog(self.dialog)
 
     def trying(self, now: float) -> None:
         """100: the INVITE has arrived."""
         self.respond(self._invite, 100, now)
+        seconds = self.request.headers.get("expires") or ""
+        if seconds.isascii() and seconds.isdigit() and 0 < len(seconds) < 10 and int(seconds):
+            self.alarms.set("expires", now + int(seconds), self._expired)
 
     def ring(self, now: float) -> None:
         """180."""
@@ -77,6 +83,9 @@ class InboundUsage(Usage):
                 self.dialog.offers.take(Step.ANSWER_SENT)
         else:
             self.respond(self._invite, status, now, body=sdp)
+        # What a reliable response has described is not described again (RFC 6337 §3.1.1).
+        again = b"" if self._described else sdp
+        self.alarms.set("extend", now + _EXTEND_SECONDS, lambda at: self._provisional(status, again, at))
 
     def accept(self, sdp: bytes, now: float) -> None:
         """200 with our answer, or our offer if there was none; repeated until the ACK comes.
@@ -126,6 +135,13 @@ class InboundUsage(Usage):
             self._reliable.stop()
             self.respond(self._invite, 487, now)
             self._finish("canceled", with_reason(_GAVE_UP, request), now)
+
+    def _expired(self, now: float) -> None:
+        """Nobody has answered in the time that the caller gave (§13.3.1)."""
+        if self.state in _UNANSWERED and self._accepted is None:
+            self._reliable.stop()
+            self.respond(self._invite, 487, now)
+            self._finish("canceled", f"{_GAVE_UP}, as its INVITE said (Expires)", now)
 
     def _peer_left(self, request: Request, now: float) -> None:
         if self.state in _UNANSWERED:

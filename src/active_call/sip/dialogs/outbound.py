@@ -71,9 +71,12 @@ class OutboundUsage(Usage):
         contact: str | None = None,
         next_hop: str | None = None,
         ring_timeout: float | None = None,
+        describe: Callable[[str], bytes] | None = None,
     ) -> None:
         """Send INVITE. Raises LocalProtocolError if what is given can't be used.
 
+        `describe` gives the offer again, for the host at which the callee turns out to reach us: which of our
+        addresses that is may not be known before the callee's name was looked up.
         `contact` replaces ours; `next_hop` (URI or host:port) is where the request is sent to instead of
         `target`; after `ring_timeout` seconds without an answer the call is given up.
         """
@@ -90,6 +93,7 @@ class OutboundUsage(Usage):
         self._user = SipUri.parse(own.uri).user or ""
         self._given_contact = contact_value(contact) if contact else None
         self.local_sdp = sdp
+        self._describe = describe
         self._fields: tuple[tuple[str, str], ...] = (
             MAX_FORWARDS,
             ("From", f"{own};tag={self.layer.tokens(10)}"),
@@ -97,7 +101,7 @@ class OutboundUsage(Usage):
             ("Call-ID", call_id),
             ALLOW,
             SUPPORTED,
-            ("User-Agent", self.layer.user_agent),
+            *(() if _names("user-agent", headers) else (("User-Agent", self.layer.user_agent),)),
             *checked_headers((name, value) for name, value in headers if name.lower() != "max-forwards"),
             *((("Content-Type", SDP),) if sdp else ()),
         )
@@ -132,7 +136,12 @@ class OutboundUsage(Usage):
         ]
         request = Request("INVITE", str(self._uri), Headers(fields), self.local_sdp)
         return self.layer.request(
-            request, self._destination, self._on_response, now, contact=self._contact_towards
+            request,
+            self._destination,
+            self._on_response,
+            now,
+            contact=self._contact_towards,
+            body=self._offer_towards if self._describe is not None else None,
         )
 
     def _contact_towards(self, hop: Hop) -> str:
@@ -140,6 +149,11 @@ class OutboundUsage(Usage):
         sips = self._uri.scheme == "sips"
         self.contact = self._given_contact or self._own_contact(self._user, hop, sips=sips)
         return self.contact
+
+    def _offer_towards(self, hop: Hop) -> bytes:
+        assert self._describe is not None
+        self.local_sdp = self._describe(self.layer.local(hop)[0])
+        return self.local_sdp
 
     def _invite_again(self, now: float) -> None:
         """The last INVITE has failed for a reason that can be mended."""
@@ -320,18 +334,19 @@ class OutboundUsage(Usage):
             return None
 
     def _open_dialog(self, response: Response) -> Dialog:
-        """The dialog of a fork, new or known; a 2xx settles its route anew (§13.2.2.4)."""
+        """The dialog of a fork, new or known."""
         check_routes(response)
-        known = self._dialogs.get(response.to.tag)
-        if known is None and len(self._dialogs) >= MAX_FORKS:
-            raise RemoteProtocolError("too many forks")
-        dialog = Dialog.of_response(self._invite.request, response, response.source or self.peer)
-        if known is not None:
-            dialog.local_cseq, dialog.remote_cseq = known.local_cseq, known.remote_cseq
-            dialog.offers, dialog.remote_sdp = known.offers, known.remote_sdp
-        else:
+        dialog = self._dialogs.get(response.to.tag)
+        if dialog is None:
+            if len(self._dialogs) >= MAX_FORKS:
+                raise RemoteProtocolError("too many forks")
+            dialog = Dialog.of_response(self._invite.request, response, response.source or self.peer)
             dialog.offers = Offers(Open.OURS if self.local_sdp else Open.NOBODY)
-        self._add_dialog(dialog)
+            self._add_dialog(dialog)
+        elif response.status >= 200:
+            dialog.confirm(response)
+        else:
+            dialog.refresh(response)  # many a 180 that follows a 183 leaves out Record-Route
         if self.dialog is None or self.state in _UNANSWERED:
             self.dialog = dialog
         return dialog
@@ -393,6 +408,10 @@ class OutboundUsage(Usage):
             self._give_up(now)
         else:
             super()._peer_left(request, now)
+
+
+def _names(key: str, headers: Iterable[tuple[str, str]]) -> bool:
+    return any(name.lower() == key for name, _ in headers)
 
 
 def _plain_headers(response: Response) -> dict[str, str]:

@@ -37,7 +37,11 @@ class RemoteOffer:
         usage = self._usage
         invite = request.method == "INVITE"
         if not usage.may_renegotiate(invite=invite):
-            usage.respond(transaction, 491, now)
+            if usage.inbound and not (usage.answered or usage.ending):
+                words = "the INVITE before this one is not answered"  # §14.2
+                usage.respond(transaction, 500, now, reason=words, headers=(_SOON,))
+            else:
+                usage.respond(transaction, 491, now)
             return
         try:
             sdp = sdp_of(request)

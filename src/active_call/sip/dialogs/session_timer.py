@@ -101,8 +101,10 @@ class SessionTimer:
         """Agree to what the peer asks: the header fields of our 2xx (§9, table 2)."""
         expires = _lenient(request.headers)
         if expires is None:
-            self.interval, self.refreshing = None, False
-            return []
+            if self.interval is None:
+                return []
+            # It only wants something else, such as to show another name: the session stays as it is.
+            expires = SessionExpires(self.interval)
         able = supports(request, "timer")
         refresher: Refresher = "uas"
         if able:

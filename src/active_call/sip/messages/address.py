@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from active_call.core.errors import RemoteProtocolError
 from active_call.sip.messages.grammar import (
     QUOTED,
-    TOKEN_CHARS,
     Params,
     format_params,
     parse_params,
@@ -17,7 +16,8 @@ from active_call.sip.messages.uri import is_uri
 
 # Only simple patterns, tried at one place each: nothing here takes more than linear time on hostile input.
 _QUOTED_NAME = re.compile(rf"({QUOTED})\s*<", re.DOTALL)
-_TOKENS = re.compile(rf"[{TOKEN_CHARS}\s\x80-\U0010ffff]*")
+_UNQUOTED_NAME = re.compile(r"[^\"\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*")
+"""Names should be quoted that are more than tokens (`Doe, John`, `Anna & Bob`), but many are not."""
 # Without brackets everything from the first semicolon on belongs to the header, and ? and , are not allowed.
 _ADDR_SPEC = re.compile(r"([^\s<>\";,?]+)\s*((?:;.*)?)", re.DOTALL)
 
@@ -42,7 +42,7 @@ class Address:
             else:
                 name, _, rest = text.partition("<")
             uri, closed, params = rest.partition(">")
-            if not closed or (quoted is None and _TOKENS.fullmatch(name) is None):
+            if not closed or (quoted is None and _UNQUOTED_NAME.fullmatch(name) is None):
                 raise _malformed(text)
             params = params.lstrip()
         else:

@@ -6,7 +6,7 @@ from active_call.core.errors import LocalProtocolError, RemoteProtocolError
 from active_call.sip.hop import Target
 from active_call.sip.messages.address import Address
 from active_call.sip.messages.grammar import one_line
-from active_call.sip.messages.uri import SipUri
+from active_call.sip.messages.uri import SipUri, bracketed
 
 ANONYMOUS = Address("sip:anonymous@anonymous.invalid", "Anonymous")
 """Who calls if nobody may know (RFC 3323 §4.1.1.3)."""
@@ -58,7 +58,7 @@ def caller_address(text: str, host: str) -> Address:
     """Who calls: an address, a URI, `user@host`, or a user at `host`. Raises LocalProtocolError."""
     try:
         if "<" not in text and not text.lower().startswith(("sip:", "sips:")):
-            text = f"sip:{text}" if "@" in text else f"sip:{text}@{host}"
+            text = f"sip:{text}" if "@" in text else f"sip:{text}@{bracketed(host)}"
         address = Address.parse(text)
         SipUri.parse(address.uri)
     except RemoteProtocolError as error:

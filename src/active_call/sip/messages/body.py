@@ -8,9 +8,11 @@ from active_call.sip.messages.message import Headers, Message
 
 SDP = "application/sdp"
 
+_OPTIONAL = re.compile(r";\s*handling\s*=\s*\"?optional\b", re.IGNORECASE)
+
 
 def sdp_of(message: Message) -> bytes | None:
-    """The message's SDP, None if it has no body.
+    """The message's SDP, None if it has no body, or one that we may ignore (handling=optional).
 
     Raises RemoteProtocolError 415 if the body is something else or is encoded.
     """
@@ -22,17 +24,19 @@ def sdp_of(message: Message) -> bytes | None:
     return _find(message.headers, message.body)
 
 
-def _find(headers: Headers, body: bytes) -> bytes:
+def _find(headers: Headers, body: bytes) -> bytes | None:
     text = headers.get("content-type") or ""
     kind, _, rest = text.partition(";")
     kind = kind.strip().lower()
     if kind == SDP:
         return body
-    if kind == "multipart/mixed":
+    if kind.startswith("multipart/"):
         boundary = unquote(parse_params(f";{rest}" if rest.strip() else "").get("boundary") or "")
         for part in _parts(body, boundary) if boundary else ():
             if part[0].lower().startswith(SDP):
                 return part[1]
+    if _OPTIONAL.search(headers.get("content-disposition") or "") is not None:
+        return None
     raise RemoteProtocolError(f'body type "{text[:40]}" is not supported', 415)
 
 

@@ -13,7 +13,7 @@ from active_call.core.errors import RemoteProtocolError
 from active_call.sip.hop import Hop
 from active_call.sip.messages.address import Address
 from active_call.sip.messages.grammar import is_token, one_line, split_list
-from active_call.sip.messages.uri import SipUri
+from active_call.sip.messages.uri import SipUri, tel_number
 from active_call.sip.messages.via import Via
 
 MAX_HEADERS = 256
@@ -357,7 +357,7 @@ def check_request(request: Request) -> None:
         or int((hops or "0")[-3:]) > 255
     ):
         raise RemoteProtocolError("Max-Forwards is not a number from 0 to 255")
-    if SipUri.parse(request.uri).headers:
+    if tel_number(request.uri) is None and SipUri.parse(request.uri).headers:
         raise RemoteProtocolError("the Request-URI must not carry header fields")
 
 
@@ -403,6 +403,8 @@ def make_response(
             if key == "to" and tag and not _has_tag(request):
                 value = f"{value};tag={tag}"
             fields.append((name, value))
+    if status == 100 and "timestamp" in request.headers:
+        fields.append(("Timestamp", request.headers.get("timestamp") or ""))  # §8.2.6.1: who asks measures
     fields += headers
     reason = one_line(reason) or REASONS.get(status, "Failure")
     return Response(status, reason, Headers(fields), body)

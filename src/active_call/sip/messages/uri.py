@@ -18,6 +18,7 @@ _SIP_URI = re.compile(
     rf"(?:\?([^{_NEVER}]*))?",
     re.IGNORECASE,
 )
+_TEL_URI = re.compile(rf"tel:(\+?[0-9A-Fa-f*().\-]+)(?:;[^{_NEVER}?]*)?", re.IGNORECASE)
 _ANY_URI = re.compile(rf"([A-Za-z][A-Za-z0-9+.\-]*):[^{_NEVER}]+")
 
 
@@ -80,6 +81,12 @@ class SipUri:
 def is_uri(text: str) -> bool:
     """Whether `text` looks like an absolute URI of any scheme."""
     return _ANY_URI.fullmatch(text) is not None
+
+
+def tel_number(uri: str) -> str | None:
+    """The number in a `tel:` URI (RFC 3966), without its parameters; None for what is no such URI."""
+    match = _TEL_URI.fullmatch(uri)
+    return match.group(1) if match is not None else None
 
 
 def bracketed(host: str) -> str:

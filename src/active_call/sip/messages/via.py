@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from active_call.core.errors import RemoteProtocolError
-from active_call.sip.hop import DEFAULT_PORTS, Hop
+from active_call.sip.hop import DEFAULT_PORTS, Hop, is_address, is_public
 from active_call.sip.messages.grammar import TOKEN_CHARS, Params, format_params, parse_params, salvage_params
 
 MAGIC_COOKIE = "z9hG4bK"
@@ -45,11 +45,15 @@ class Via:
         """The transaction's identifier, empty if there is none."""
         return self.params.get("branch") or ""
 
+    @property
+    def _address(self) -> str:
+        return self.host.strip("[]")
+
     def stamped(self, source: Hop) -> "Via":
         """With the address that the request came from (RFC 3261 §18.2.1, RFC 3581 §4)."""
         if "rport" in self.params:
             extra: dict[str, str | None] = {"received": source[0], "rport": str(source[1])}
-        elif self.host.strip("[]") != source[0]:
+        elif self._address != source[0]:
             extra = {"received": source[0]}
         else:
             return self
@@ -59,8 +63,12 @@ class Via:
         """Where the response goes (RFC 3261 §18.2.2, RFC 3581 §4): over a connection, back over the same.
 
         Always the host that sent the request, never a `maddr` that it names: nobody aims responses at others.
+        Who names a private address but comes from a public one is behind a NAT, though it knows no `rport`.
         """
-        return source if source.reliable or "rport" in self.params else self.sent_by(source)
+        if source.reliable or "rport" in self.params:
+            return source
+        translated = is_address(self._address) and not is_public(self._address) and is_public(source.host)
+        return source if translated else self.sent_by(source)
 
     def sent_by(self, source: Hop) -> Hop:
         """Where who sent it listens: the way back of last resort if its connection is closed."""

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from active_call.sip.hop import Hop, Target
 from active_call.sip.messages.message import Headers, Request, Response, make_response
+from active_call.sip.transactions.tables import State
 from active_call.sip.transactions.timers import Timers
-from active_call.sip.transactions.transaction import ClientTransaction, State
+from active_call.sip.transactions.transaction import ClientTransaction
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,9 @@ class Delivery:
         on_response: OnResponse,
         layer: Layer,
         contact: Callable[[Hop], str] | None,
+        body: Callable[[Hop], bytes] | None = None,
     ) -> None:
+        """`contact` and `body` give what is to stand in the request in their place if it goes to a hop."""
         self.request = request
         """As it was sent last, with Via."""
         self.destination = destination.hop if isinstance(destination, Target) else destination
@@ -77,6 +80,7 @@ class Delivery:
         self._on_response = on_response
         self._layer = layer
         self._contact = contact
+        self._body = body
         self._hops: deque[Hop] = deque()
         self._upgraded: set[Hop] = set()
         self._attempts: list[ClientTransaction] = []
@@ -158,6 +162,8 @@ class Delivery:
     def _try_next(self, now: float) -> None:
         hop = self.destination = self._hops.popleft()
         request = self._plain
+        if self._body is not None:
+            request = Request(request.method, request.uri, request.headers, self._body(hop))
         if self._contact is not None:
             request = Request(request.method, request.uri, Headers(request.headers.fields), request.body)
             request.headers.replace_first("contact", self._contact(hop))

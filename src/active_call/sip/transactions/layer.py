@@ -10,8 +10,9 @@ from active_call.sip.messages.message import Headers, Request, Response
 from active_call.sip.messages.uri import bracketed
 from active_call.sip.messages.via import MAGIC_COOKIE, Via
 from active_call.sip.transactions.delivery import Delivery, FindHops, OnResponse
+from active_call.sip.transactions.tables import State
 from active_call.sip.transactions.timers import Timers
-from active_call.sip.transactions.transaction import ClientTransaction, ServerTransaction, State, Transaction
+from active_call.sip.transactions.transaction import ClientTransaction, ServerTransaction, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,13 @@ class TransactionLayer:
         now: float,
         *,
         contact: Callable[[Hop], str] | None = None,
+        body: Callable[[Hop], bytes] | None = None,
     ) -> Delivery:
-        """Send `request`; it gets its Via here, and its Contact from `contact` if that is given.
+        """Send `request`; it gets its Via here, and its Contact and body from `contact` and `body` if given.
 
         It is tried at each address that `destination` leads to, until one answers.
         """
-        delivery = Delivery(request, destination, on_response, self, contact)
+        delivery = Delivery(request, destination, on_response, self, contact, body)
         delivery.start(now)
         return delivery
 
@@ -165,6 +167,8 @@ class TransactionLayer:
 
     def looked_up(self, target: Target, hops: list[Hop], reason: str, now: float) -> None:
         """One of `lookups` has succeeded, or failed for a `reason`."""
+        if not hops and target.fallback is not None:
+            hops = [target.fallback]
         for found in self._searches.pop(target, ()):
             found(hops, reason, now)
 
@@ -201,8 +205,12 @@ class TransactionLayer:
         return self._servers.get(_server_key(cancel, "INVITE"))
 
     def is_merged(self, request: Request) -> bool:
-        """Whether `request` came a second time over another path (RFC 3261 §8.2.2.2)."""
-        return not request.to.tag and _identity(request) in self._unmerged
+        """Whether `request` came a second time over another path (RFC 3261 §8.2.2.2).
+
+        Not if it was refused before: then a proxy that hunts has come to the next of our accounts.
+        """
+        first = self._unmerged.get(_identity(request))
+        return not request.to.tag and first is not None and not first.refused
 
     @property
     def full(self) -> bool:
@@ -219,7 +227,9 @@ class TransactionLayer:
         fallback = via.sent_by(source) if source.reliable else None
         transaction = ServerTransaction(request, via.response_address(source), self, fallback=fallback)
         self._servers[_server_key(request, request.method)] = transaction
-        self._unmerged.setdefault(_identity(request), transaction)
+        first = self._unmerged.get(_identity(request))
+        if first is None or first.refused:
+            self._unmerged[_identity(request)] = transaction
         return transaction
 
     # --- life -----------------------------------------------------------------------------------------
@@ -242,12 +252,12 @@ class TransactionLayer:
                 transaction.transport_failed(reason, now)
 
     def connection_closed(self, hop: Hop, reason: str, now: float) -> None:
-        """The connection to `hop` has gone: requests that nobody answered yet won't be."""
+        """The connection to `hop` has gone: requests that nobody answered yet won't be, others perhaps."""
         for listening in [one for one, connected in self._aliases.items() if connected == hop]:
             del self._aliases[listening]
         for transaction in list(self._clients.values()):
-            if transaction.destination == hop and transaction.silent:
-                transaction.transport_failed(reason, now)
+            if transaction.destination == hop:
+                transaction.connection_lost(reason, now)
 
     def unreachable(self, hop: Hop, reason: str, now: float) -> None:
         """Nobody is at `hop`, as ICMP says: requests that nobody answered yet won't be."""

@@ -1,28 +1,29 @@
-"""The four transaction state machines (RFC 3261 §17, as corrected by RFC 6026).
-
-A transaction is one request and its responses. Over UDP it is what makes both arrive:
-
-* **INVITE client**: repeats the request (timer A) until any response comes, gives up after B. A failure is
-  acknowledged here, again for each repetition, until D. After a 2xx it stays `accepted` until M so that further
-  2xx, repeated or from other forks, still find their way up; their ACK is the dialog's business.
-* **Other clients**: repeat (E) until a final response or F; swallow repeated finals until K.
-* **INVITE server**: answers repeated requests with the last response. A failure is repeated (G) until its ACK
-  or H, then further ACKs are swallowed until I. After a 2xx it only absorbs repeated INVITEs until L; the 2xx
-  itself is repeated by the dialog.
-* **Other servers**: answer repeated requests until J.
-
-What may happen stands in the tables; a pair that is missing changes nothing and does nothing.
-"""
+"""A transaction is one request and its responses: the tables of `tables` at work (RFC 3261 §17)."""
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from active_call.sip.hop import Hop
-from active_call.sip.messages.message import Headers, Request, Response, make_response
-from active_call.sip.transactions.timers import GIVE_UP, T1, T2, T4, Timers
+from active_call.sip.messages.message import REASONS, Headers, Request, Response, make_response
+from active_call.sip.transactions.tables import (
+    CLIENT,
+    CLIENT_TIMING,
+    INVITE_CLIENT,
+    INVITE_CLIENT_TIMING,
+    INVITE_SERVER,
+    INVITE_SERVER_TIMING,
+    NEVER,
+    SERVER,
+    SERVER_TIMING,
+    Action,
+    Input,
+    State,
+    Table,
+    Timing,
+    input_of,
+)
+from active_call.sip.transactions.timers import GIVE_UP, Timers
 
 log = logging.getLogger(__name__)
 
@@ -39,147 +40,6 @@ class Layer(Protocol):
     def forget(self, transaction: "Transaction") -> None:
         """The transaction has terminated."""
         ...
-
-
-class State(StrEnum):
-    """Where a transaction stands."""
-
-    CALLING = "calling"
-    TRYING = "trying"
-    PROCEEDING = "proceeding"
-    ACCEPTED = "accepted"
-    COMPLETED = "completed"
-    CONFIRMED = "confirmed"
-    TERMINATED = "terminated"
-
-
-class Input(StrEnum):
-    """What moves a transaction on. The first three are received by a client, sent by a server."""
-
-    PROVISIONAL = "1xx"
-    SUCCESS = "2xx"
-    FAILURE = "3xx-6xx"
-    REQUEST = "repeated request"
-    ACK = "ACK"
-    REPEAT = "timer A, E or G"
-    EXPIRE = "timer B, D, F, H, I, J, K, L or M"
-    BROKEN = "transport error"
-
-
-class Action(StrEnum):
-    """What a transition does."""
-
-    NOTHING = "nothing"
-    SEND = "send again what was sent last"
-    DELIVER = "hand to the user"
-    ACKNOWLEDGE = "send ACK"
-    ACKNOWLEDGE_AND_DELIVER = "send ACK, hand to the user"
-    TIME_OUT = "tell the user: 408"
-    FAIL = "tell the user: 503"
-
-
-Table = Mapping[tuple[State, Input], tuple[State, Action]]
-
-INVITE_CLIENT: Table = {  # §17.1.1.2, RFC 6026 §8.4
-    (State.CALLING, Input.REPEAT): (State.CALLING, Action.SEND),
-    (State.CALLING, Input.EXPIRE): (State.TERMINATED, Action.TIME_OUT),
-    (State.CALLING, Input.BROKEN): (State.TERMINATED, Action.FAIL),
-    (State.CALLING, Input.PROVISIONAL): (State.PROCEEDING, Action.DELIVER),
-    (State.CALLING, Input.SUCCESS): (State.ACCEPTED, Action.DELIVER),
-    (State.CALLING, Input.FAILURE): (State.COMPLETED, Action.ACKNOWLEDGE_AND_DELIVER),
-    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, Action.DELIVER),
-    (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, Action.DELIVER),
-    (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, Action.ACKNOWLEDGE_AND_DELIVER),
-    (State.PROCEEDING, Input.EXPIRE): (State.TERMINATED, Action.NOTHING),  # only after `leave`
-    (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, Action.DELIVER),
-    (State.ACCEPTED, Input.EXPIRE): (State.TERMINATED, Action.NOTHING),
-    (State.COMPLETED, Input.FAILURE): (State.COMPLETED, Action.ACKNOWLEDGE),
-    (State.COMPLETED, Input.BROKEN): (State.TERMINATED, Action.NOTHING),
-    (State.COMPLETED, Input.EXPIRE): (State.TERMINATED, Action.NOTHING),
-}
-CLIENT: Table = {  # §17.1.2.2
-    (State.TRYING, Input.REPEAT): (State.TRYING, Action.SEND),
-    (State.TRYING, Input.EXPIRE): (State.TERMINATED, Action.TIME_OUT),
-    (State.TRYING, Input.BROKEN): (State.TERMINATED, Action.FAIL),
-    (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, Action.DELIVER),
-    (State.TRYING, Input.SUCCESS): (State.COMPLETED, Action.DELIVER),
-    (State.TRYING, Input.FAILURE): (State.COMPLETED, Action.DELIVER),
-    (State.PROCEEDING, Input.REPEAT): (State.PROCEEDING, Action.SEND),
-    (State.PROCEEDING, Input.EXPIRE): (State.TERMINATED, Action.TIME_OUT),
-    (State.PROCEEDING, Input.BROKEN): (State.TERMINATED, Action.FAIL),
-    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, Action.DELIVER),
-    (State.PROCEEDING, Input.SUCCESS): (State.COMPLETED, Action.DELIVER),
-    (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, Action.DELIVER),
-    (State.COMPLETED, Input.EXPIRE): (State.TERMINATED, Action.NOTHING),
-}
-INVITE_SERVER: Table = {  # §17.2.1, RFC 6026 §8.7
-    (State.PROCEEDING, Input.REQUEST): (State.PROCEEDING, Action.SEND),
-    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, Action.SEND),
-    (State.PROCEEDING, Input.SUCCESS): (State.ACCEPTED, Action.SEND),
-    (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, Action.SEND),
-    (State.PROCEEDING, Input.BROKEN): (State.TERMINATED, Action.NOTHING),
-    (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, Action.SEND),
-    (State.ACCEPTED, Input.EXPIRE): (State.TERMINATED, Action.NOTHING),
-    (State.COMPLETED, Input.REQUEST): (State.COMPLETED, Action.SEND),
-    (State.COMPLETED, Input.REPEAT): (State.COMPLETED, Action.SEND),
-    (State.COMPLETED, Input.ACK): (State.CONFIRMED, Action.NOTHING),
-    (State.COMPLETED, Input.EXPIRE): (State.TERMINATED, Action.NOTHING),
-    (State.COMPLETED, Input.BROKEN): (State.TERMINATED, Action.NOTHING),
-    (State.CONFIRMED, Input.EXPIRE): (State.TERMINATED, Action.NOTHING),
-}
-SERVER: Table = {  # §17.2.2
-    (State.TRYING, Input.PROVISIONAL): (State.PROCEEDING, Action.SEND),
-    (State.TRYING, Input.SUCCESS): (State.COMPLETED, Action.SEND),
-    (State.TRYING, Input.FAILURE): (State.COMPLETED, Action.SEND),
-    (State.PROCEEDING, Input.REQUEST): (State.PROCEEDING, Action.SEND),
-    (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, Action.SEND),
-    (State.PROCEEDING, Input.SUCCESS): (State.COMPLETED, Action.SEND),
-    (State.PROCEEDING, Input.FAILURE): (State.COMPLETED, Action.SEND),
-    (State.PROCEEDING, Input.BROKEN): (State.TERMINATED, Action.NOTHING),
-    (State.COMPLETED, Input.REQUEST): (State.COMPLETED, Action.SEND),
-    (State.COMPLETED, Input.EXPIRE): (State.TERMINATED, Action.NOTHING),
-    (State.COMPLETED, Input.BROKEN): (State.TERMINATED, Action.NOTHING),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """The timers that run in a state, in seconds. Over TCP and TLS nothing is repeated."""
-
-    repeat: float | None = None
-    """First interval of A, E or G; it doubles."""
-    longest: float = float("inf")
-    """What the doubling stops at."""
-    expire: float | None = None
-    """B, D, F, H, I, J, K, L or M."""
-    absorbs: bool = False
-    """D, I, J or K, which only wait for repetitions: none come over TCP and TLS, so there they are 0."""
-
-
-_NEVER = Timing()
-INVITE_CLIENT_TIMING: Mapping[State, Timing] = {
-    State.CALLING: Timing(repeat=T1, expire=GIVE_UP),  # A, B
-    State.ACCEPTED: Timing(expire=GIVE_UP),  # M
-    State.COMPLETED: Timing(expire=GIVE_UP, absorbs=True),  # D
-}
-CLIENT_TIMING: Mapping[State, Timing] = {
-    State.TRYING: Timing(repeat=T1, longest=T2, expire=GIVE_UP),  # E, F
-    State.PROCEEDING: Timing(repeat=T2, longest=T2, expire=GIVE_UP),  # E, F
-    State.COMPLETED: Timing(expire=T4, absorbs=True),  # K
-}
-INVITE_SERVER_TIMING: Mapping[State, Timing] = {
-    State.ACCEPTED: Timing(expire=GIVE_UP),  # L
-    State.COMPLETED: Timing(repeat=T1, longest=T2, expire=GIVE_UP),  # G, H
-    State.CONFIRMED: Timing(expire=T4, absorbs=True),  # I
-}
-SERVER_TIMING: Mapping[State, Timing] = {State.COMPLETED: Timing(expire=GIVE_UP, absorbs=True)}  # J
-
-
-def input_of(status: int) -> Input:
-    """What a response with `status` is to a transaction."""
-    if status < 200:
-        return Input.PROVISIONAL
-    return Input.SUCCESS if status < 300 else Input.FAILURE
 
 
 class Transaction:
@@ -214,9 +74,9 @@ class Transaction:
         return action
 
     def _enter(self, state: State, now: float) -> None:
-        timing = self._timing.get(state, _NEVER)
+        timing = self._timing.get(state, NEVER)
         if timing.absorbs and self.destination.reliable:
-            state, timing = State.TERMINATED, _NEVER
+            state, timing = State.TERMINATED, NEVER
         repeat = None if self.destination.reliable else timing.repeat
         # Timer F runs on when a provisional response comes (§17.1.2.2).
         runs_on = self.state is State.TRYING and state is State.PROCEEDING
@@ -247,7 +107,7 @@ class Transaction:
             self._expire_at = self._repeat_at = self.deadline = None
             self._settle(self._step(Input.EXPIRE, now), now)
         elif self._repeat_at is not None and self._repeat_at <= now:
-            longest = self._timing.get(self.state, _NEVER).longest
+            longest = self._timing.get(self.state, NEVER).longest
             self._interval = min(2 * self._interval, longest)
             self._repeat_at = now + self._interval
             self._arm()
@@ -292,6 +152,8 @@ class ClientTransaction(Transaction):
         """Whether no response has come."""
         self.cancel_fields: tuple[tuple[str, str], ...] = ()
         """Further header fields of its CANCEL."""
+        self._status = 0
+        self._left = self._cut = False
         self._sent = bytes(request)
         self._enter(self.state, now)
         self._transmit()
@@ -301,7 +163,11 @@ class ClientTransaction(Transaction):
 
     def receive(self, response: Response, now: float) -> None:
         """A response with our branch and method."""
-        self.silent = False
+        self.silent, self._status = False, response.status
+        if self._cut and not self._left:
+            # The peer has found its way back, over a connection of its own (§18.2.2).
+            self._cut, self._expire_at = False, None
+            self._arm()
         action = self._step(input_of(response.status), now)
         if action in (Action.ACKNOWLEDGE, Action.ACKNOWLEDGE_AND_DELIVER):
             self._acknowledge(response)
@@ -313,7 +179,7 @@ class ClientTransaction(Transaction):
             what = "no response" if self.silent else "no final response"
             reason = f"{what} from {self.destination} in {GIVE_UP:.0f} s"
             self._on_response(make_response(self.request, 408, reason), now)
-        elif action is Action.FAIL:
+        elif action is Action.FAIL and not self._left:
             self._on_response(make_response(self.request, 503, self._reason), now)
 
     def _acknowledge(self, response: Response) -> None:
@@ -327,8 +193,24 @@ class ClientTransaction(Transaction):
             self._ack = bytes(Request("ACK", self.request.uri, headers))
         self._layer.send(self._ack, self.destination)
 
+    def connection_lost(self, reason: str, now: float) -> None:
+        """The connection that the request went over is gone.
+
+        If the peer has not said anything it may not even have got the request. Otherwise the answer can still
+        come: the peer opens a connection for it (§18.2.2), within the time that any request has.
+        """
+        if self.silent:
+            self.transport_failed(reason, now)
+        elif self.state is State.PROCEEDING and self._expire_at is None:  # an INVITE; others have timer F
+            said = f"{self._status} {REASONS.get(self._status, '')}".rstrip()
+            self._cut = True
+            self._reason = f"{reason}, after {said}; no answer came in the {GIVE_UP:.0f} s since"
+            self._expire_at = now + GIVE_UP
+            self._arm()
+
     def leave(self, now: float) -> None:
         """Nobody waits for the answer any more, but a failure that still comes gets its ACK."""
+        self._left = True
         if self.state is State.PROCEEDING and self._expire_at is None:
             self._expire_at = now + GIVE_UP
             self._arm()
@@ -360,6 +242,8 @@ class ServerTransaction(Transaction):
         )
         self.request = request
         self._fallback = fallback
+        self.refused = False
+        """Whether the answer was a failure."""
         self.on_cancel: Callable[[Request, float], None] | None = None
         """Who wants to know that the peer takes the request back."""
 
@@ -376,6 +260,7 @@ class ServerTransaction(Transaction):
         given = input_of(response.status)
         if (self.state, given) in self._table:
             self._sent = bytes(response)
+            self.refused = given is Input.FAILURE
             if given is not Input.PROVISIONAL:
                 self.on_cancel = None  # nothing of the call is kept while the transaction rests
             self._step(given, now)

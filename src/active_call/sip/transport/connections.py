@@ -7,11 +7,13 @@ import socket
 import ssl
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Coroutine
+from functools import partial
 from typing import Any
 
 from active_call.core.errors import ConfigError
 from active_call.sip.hop import Hop, Transport
 from active_call.sip.transport.connection import PONG_SECONDS, Connection
+from active_call.sip.transport.handshakes import HANDSHAKE_SECONDS, Handshakes
 from active_call.sip.transport.sockets import bound_socket
 from active_call.sip.transport.tls import mismatch
 
@@ -30,7 +32,6 @@ _MAX_CLOSED = 4096
 _MAX_SERVED = 1024
 """Names that are remembered per connection."""
 _MAX_DIALLING = 1024
-_HANDSHAKE_SECONDS = 10.0
 _BACKLOG = 1024
 
 OnMessage = Callable[[bytes, Hop], None]
@@ -75,7 +76,7 @@ class Connections:
         self._closed: OrderedDict[Hop, None] = OrderedDict()
         self._accepted: Counter[str] = Counter()
         self._refused = 0
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[asyncio.Server | Handshakes] = []
         self._check_later: asyncio.TimerHandle | None = None
 
     # --- accepting --------------------------------------------------------------------------------------
@@ -89,16 +90,24 @@ class Connections:
             return Connection(Hop("", 0, transport), self._opened, self._received, self._lost)
 
         loop = asyncio.get_running_loop()
-        patience = _HANDSHAKE_SECONDS if context is not None else None
+        listener: asyncio.Server | Handshakes
         try:
-            server = await loop.create_server(
-                accepted, sock=sock, ssl=context, backlog=_BACKLOG, ssl_handshake_timeout=patience
-            )
+            if context is None:
+                listener = await loop.create_server(accepted, sock=sock, backlog=_BACKLOG)
+            else:
+                listener = Handshakes(sock, partial(self._secure, accepted, context), self._spawn)
+                listener.start(_BACKLOG)
         except OSError as error:
             sock.close()
             raise ConfigError(f"can't listen for SIP on {transport} {host}:{port}: {error.strerror}") from error
-        self._listeners.append(server)
+        self._listeners.append(listener)
         return int(sock.getsockname()[1])
+
+    @staticmethod
+    async def _secure(accepted: Callable[[], Connection], context: ssl.SSLContext, sock: socket.socket) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            accepted, sock, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+        )
 
     def _opened(self, connection: Connection) -> None:
         if connection.dialled:
@@ -234,6 +243,10 @@ class Connections:
         if self._refused:
             log.warning("- refused %d connections: too many are open", self._refused)
             self._refused = 0
+        for listener in self._listeners:
+            if isinstance(listener, Handshakes) and listener.refused:
+                log.warning("- refused %d connections: too many TLS handshakes are under way", listener.refused)
+                listener.refused = 0
 
     def _check(self) -> None:
         for connection in list(self._served):

@@ -32,14 +32,14 @@ def test_the_servers_dialog() -> None:
     assert bye.headers.get("from") == "<sip:bob@10.0.0.2>;tag=b1"
     assert bye.headers.get("to") == "<sip:alice@10.0.0.1>;tag=f1"
     assert bye.headers.all("route") == ["<sip:p2;lr>", "<sip:p1:5070;lr>"]
-    assert dialog.destination() == Target("p2")
+    assert dialog.destination() == Target("p2", fallback=ALICE)
 
 
 def test_the_clients_dialog_turns_the_route_round() -> None:
     dialog = Dialog.of_response(request(), response(headers=ROUTES), BOB)
     assert dialog.id == ("c1", "f1", "b1")
     assert dialog.route_set == ("<sip:p1:5070;lr>", "<sip:p2;lr>")
-    assert dialog.destination() == Target("p1", 5070)
+    assert dialog.destination() == Target("p1", 5070, fallback=BOB)
     assert dialog.ack(1).start_line == "ACK sip:bob@10.0.0.2:5060 SIP/2.0"
 
 
@@ -54,7 +54,7 @@ def test_a_strict_router_takes_the_request_uri() -> None:
     bye = dialog.request("BYE")
     assert bye.uri == "sip:p1"
     assert bye.headers.all("route") == ["<sip:p2;lr>", "<sip:alice@10.0.0.1:5060>"]
-    assert dialog.destination() == Target("p1")
+    assert dialog.destination() == Target("p1", fallback=ALICE)
 
 
 def test_an_old_peer_without_contact_is_reached_at_its_from() -> None:
@@ -84,6 +84,14 @@ def test_a_private_contact_behind_a_nat_is_reached_where_it_came_from() -> None:
     outside = Hop("8.8.8.8", 1234)
     assert Dialog.of_invite(request(), "b1", outside).destination() == outside
     assert Dialog.of_invite(request(), "b1", ALICE).destination() == Target("10.0.0.1", 5060)
+
+
+def test_a_contact_within_a_providers_nat_is_reached_where_it_came_from() -> None:
+    invite = request()
+    invite.headers.replace_first("contact", "<sip:alice@100.64.0.9:5060>")
+    outside, neighbour = Hop("8.8.8.8", 1234), Hop("100.64.0.1", 1234)
+    assert Dialog.of_invite(invite, "b1", outside).destination() == outside
+    assert Dialog.of_invite(invite, "b1", neighbour).destination() == Target("100.64.0.9", 5060)
 
 
 def test_a_private_route_behind_a_nat_leads_to_where_it_came_from() -> None:
@@ -131,3 +139,30 @@ def test_a_peer_that_has_a_connection_is_reached_over_it(contact: str, destinati
     invite = request()
     invite.headers.replace_first("contact", f"<{contact}>")
     assert Dialog.of_invite(invite, "b1", CONNECTION).destination() == destination
+
+
+def test_a_name_that_leads_nowhere_is_given_up_for_where_the_peer_is() -> None:
+    invite = request()
+    invite.headers.replace_first("contact", "<sip:alice@pbx.internal>")
+    assert Dialog.of_invite(invite, "b1", ALICE).destination() == Target("pbx.internal", fallback=ALICE)
+    invite.headers.replace_first("contact", "<sip:alice@pbx.internal;transport=tls>")
+    secure = ALICE._replace(transport="tls")
+    assert Dialog.of_invite(invite, "b1", ALICE).destination() == Target("pbx.internal", None, "tls")
+    expected = Target("pbx.internal", None, "tls", fallback=secure)
+    assert Dialog.of_invite(invite, "b1", secure).destination() == expected
+
+
+def test_a_route_without_brackets_is_a_loose_one_all_the_same() -> None:
+    route = "Record-Route: sip:10.0.0.9:5054;transport=tcp;lr\r\n"
+    dialog = Dialog.of_invite(request(headers=route), "b1", ALICE)
+    assert dialog.request("BYE").headers.all("route") == ["<sip:10.0.0.9:5054;transport=tcp;lr>"]
+    assert dialog.request_uri() == "sip:alice@10.0.0.1:5060"
+    assert dialog.destination() == Target("10.0.0.9", 5054, "tcp")
+
+
+def test_the_proxy_next_to_us_is_reached_over_the_connection_it_has() -> None:
+    """And if that is gone, at the address that its certificate was checked for."""
+    proxy = Hop("8.8.8.8", 5061, "tls", "sip.trunk.example")
+    invite = request(headers="Record-Route: <sip:8.8.8.8:5061;transport=tls;lr>, <sip:10.0.0.9;lr>\r\n")
+    expected = Target("8.8.8.8", 5061, "tls", connection=proxy)
+    assert Dialog.of_invite(invite, "b1", proxy).destination() == expected

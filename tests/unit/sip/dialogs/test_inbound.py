@@ -200,3 +200,52 @@ def test_a_call_of_ours_that_rings_there_can_be_picked_up_here() -> None:
     alice.hear(reply(invite, 180), source=BOB)
     replacing(alice, f"c1;to-tag={invite.from_.tag};from-tag=b1;early-only")
     assert alice.incoming[0].replaces is usage
+
+
+def test_100_returns_the_timestamp() -> None:
+    bob = Agent(BOB)
+    (trying,) = bob.hear(message("INVITE", body=OFFER, headers="Timestamp: 54.21\r\n"))
+    assert (trying.start_line, trying.headers.get("timestamp")) == ("SIP/2.0 100 Trying", "54.21")
+    bob.incoming[0].ring(0.0)
+    assert "timestamp" not in bob.said()[0].headers
+
+
+def test_an_invite_may_expire() -> None:
+    bob = Agent(BOB)
+    bob.hear(message("INVITE", body=OFFER, headers="Expires: 20\r\n"))
+    usage = bob.incoming[0]
+    usage.ring(0.0)
+    bob.said()
+    assert bob.wait_until(19.9) == []
+    assert [one.start_line for one in bob.wait_until(20.0)] == ["SIP/2.0 487 Request Terminated"]
+    words = "the caller gave up before the answer, as its INVITE said (Expires)"
+    assert bob.events_of(usage) == [Ended("canceled", words)]
+
+
+def test_an_answer_in_time_does_not_expire() -> None:
+    bob = Agent(BOB)
+    bob.hear(message("INVITE", body=OFFER, headers="Expires: 20\r\n"))
+    usage = bob.incoming[0]
+    usage.accept(ANSWER, 0.0)
+    bob.hear(message("ACK", to_tag=bob.said()[0].to.tag, branch="z9hG4bKack"))
+    assert bob.wait_until(100.0) == []
+    assert usage.answered
+
+
+def test_who_waits_long_is_told_each_minute_that_the_call_lives() -> None:
+    bob, usage, _ = ringing()
+    usage.ring(0.0)
+    usage.progress(ANSWER, 10.0)
+    bob.said()
+    waiting = bob.wait_until(140.0)
+    assert [(one.start_line, one.body) for one in waiting] == [("SIP/2.0 183 Session Progress", ANSWER)] * 2
+    usage.accept(ANSWER, 140.0)
+    bob.hear(message("ACK", to_tag=bob.said()[0].to.tag, branch="z9hG4bKack"), 140.0)
+    assert bob.wait_until(300.0) == []
+
+
+def test_a_number_may_be_called_by_its_tel_uri() -> None:
+    bob = Agent(BOB)
+    assert bob.statuses(message("INVITE", uri="tel:+49-30-123;phone-context=x", body=OFFER)) == [100]
+    bob.incoming[0].ring(0.0)
+    assert bob.said()[0].headers.get("contact") == "<sip:+49-30-123@10.0.0.2:5060>"

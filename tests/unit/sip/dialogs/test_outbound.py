@@ -696,3 +696,63 @@ def test_a_call_through_a_bad_network() -> None:
         assert pair.alice.kinds_of(out) == ["Answered", "Ended"]
         assert pair.bob.kinds_of(into)[-1] == "Ended"
         assert pair.alice.stack.transactions == pair.bob.stack.transactions == 0
+
+
+def test_a_lost_connection_ends_a_call_that_nobody_takes_up_again() -> None:
+    alice = Agent(ALICE)
+    usage = alice.stack.invite(
+        "sip:bob@10.0.0.2;transport=tcp", caller="sip:alice@example.com", sdp=OFFER, now=0.0
+    )
+    invite = only(alice.said())
+    alice.hear(reply(invite, 180), source=BOB._replace(transport="tcp"))
+    alice.stack.connection_closed(BOB._replace(transport="tcp"), "the connection was lost: closed", 5.0)
+    alice.wait_until(37.0)
+    words = "the connection was lost: closed, after 180 Ringing; no answer came in the 32 s since"
+    assert alice.events_of(usage)[1:] == [Rejected(503, words, {}, ours=True), Ended("peer", f"503 {words}")]
+
+
+def test_the_offer_names_the_address_that_the_callee_reaches_us_at() -> None:
+    """On a host with several networks it is only known once the callee's name has been looked up."""
+    alice = Agent(ALICE)
+    alice.stack._layer.local = lambda hop: ("10.9.9.1" if hop.host.startswith("10.9.") else "10.0.0.1", 5060)
+    alice.names["trunk.example"] = [Hop("10.9.0.2", 5060)]
+    usage = alice.stack.invite(
+        "sip:bob@trunk.example",
+        caller="sip:a@b",
+        sdp=OFFER,
+        now=0.0,
+        describe=lambda host: OFFER.replace(b"10.0.0.1", host.encode()),
+    )
+    invite = only(alice.said())
+    assert (invite.via.host, invite.contact().host) == ("10.9.9.1", "10.9.9.1")
+    assert invite.body == OFFER.replace(b"10.0.0.1", b"10.9.9.1") == usage.local_sdp
+
+
+def test_a_180_without_record_route_does_not_change_the_way() -> None:
+    alice, usage, invite = dialing()
+    reliable = "Require: 100rel\r\nRSeq: {}\r\nRecord-Route: <sip:10.0.0.9;lr>\r\n"
+    alice.hear(reply(invite, 183, headers=reliable.format(1), body=ANSWER), source=BOB)
+    bare = reply(invite, 180).replace(b"Contact: <sip:bob@10.0.0.2:5060>\r\n", b"")
+    assert alice.hear(bare, source=BOB) == []
+    (prack,) = alice.hear(reply(invite, 183, headers=reliable.format(2)), source=BOB)
+    assert isinstance(prack, Request)
+    assert (prack.uri, prack.headers.all("route")) == ("sip:bob@10.0.0.2:5060", ["<sip:10.0.0.9;lr>"])
+    assert prack.cseq == (3, "PRACK")
+    ack = only(alice.hear(reply(invite, 200, headers="Record-Route: <sip:10.0.0.8;lr>\r\n"), source=BOB))
+    assert ack.headers.all("route") == ["<sip:10.0.0.8;lr>"]
+    assert usage.answered
+
+
+def test_a_contact_that_nobody_can_look_up_is_reached_where_its_200_came_from() -> None:
+    alice, usage, invite = dialing()
+    alice.names["pbx.internal"] = []
+    ok = reply(invite, 200, body=ANSWER).replace(b"<sip:bob@10.0.0.2:5060>", b"<sip:bob@pbx.internal>")
+    ack = only(alice.hear(ok, source=BOB))
+    assert (ack.uri, alice.sent[-1][1]) == ("sip:bob@pbx.internal", BOB)
+    usage.hangup(0.0)
+    assert only(alice.said()).method == "BYE"
+
+
+def test_the_owner_may_name_another_user_agent() -> None:
+    _, _, invite = dialing(headers={"user-agent": "PBX/2"})
+    assert invite.headers.all("user-agent") == ["PBX/2"]

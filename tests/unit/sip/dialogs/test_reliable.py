@@ -47,7 +47,7 @@ def test_a_caller_that_insists_gets_reliable_responses() -> None:
     assert ringing.headers.get("require") == "100rel"
     assert 1 <= int(ringing.headers.get("rseq") or 0) < 2**31
     assert [one.start_line for one in early.prack(ringing)] == ["SIP/2.0 200 OK"]
-    assert early.bob.wait_until(60.0) == []
+    assert early.bob.wait_until(59.0) == []
 
 
 def test_a_caller_that_is_able_gets_them_for_descriptions_only() -> None:
@@ -67,7 +67,7 @@ def test_repeated_until_prack_with_growing_pauses() -> None:
     first = early.said()
     assert early.bob.wait_until(15.5) == first * 5  # at 0.5, 1.5, 3.5, 7.5 and 15.5
     early.prack(first[0], now=15.6)
-    assert early.bob.wait_until(60.0) == []
+    assert early.bob.wait_until(59.0) == []
 
 
 def test_without_prack_the_call_is_given_up() -> None:
@@ -138,7 +138,7 @@ def test_the_answer_does_not_wait_for_the_prack_of_a_ringing() -> None:
     assert (ok.status, ok.body) == (200, ANSWER)
     assert early.prack(ringing)[0].start_line == "SIP/2.0 200 OK"
     early.bob.hear(message("ACK", to_tag=early.tag, branch="z9hG4bKa"))
-    assert early.bob.wait_until(60.0) == []
+    assert early.bob.wait_until(59.0) == []
 
 
 def test_a_failure_waits_for_nothing() -> None:
@@ -148,7 +148,7 @@ def test_a_failure_waits_for_nothing() -> None:
     early.usage.reject(486, "", 0.0)
     assert [one.status for one in early.said()] == [486]
     early.bob.hear(message("ACK", to_tag=early.tag))
-    assert early.bob.wait_until(60.0) == []
+    assert early.bob.wait_until(59.0) == []
 
 
 def test_a_caller_that_gives_up_meanwhile() -> None:
@@ -158,7 +158,7 @@ def test_a_caller_that_gives_up_meanwhile() -> None:
     early.said()
     assert early.bob.statuses(message("CANCEL")) == [200, 487]
     early.bob.hear(message("ACK", to_tag=early.tag))
-    assert early.bob.wait_until(60.0) == []
+    assert early.bob.wait_until(59.0) == []
     assert early.bob.kinds_of(early.usage) == ["Ended"]
 
 

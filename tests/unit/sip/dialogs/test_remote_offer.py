@@ -206,3 +206,16 @@ def test_nothing_is_left_to_answer_twice() -> None:
     talk.usage.remote_offer.answer(ANSWER, 200, "", 0.0)
     talk.usage.remote_offer.answer(ANSWER, 200, "", 0.0)
     assert len(talk.bob.said()) == 1
+
+
+def test_a_second_invite_before_the_first_is_answered_comes_too_soon() -> None:
+    bob = Agent(BOB)
+    bob.hear(message("INVITE", body=OFFER))
+    usage = bob.incoming[0]
+    assert usage.dialog is not None
+    data = message("INVITE", to_tag=usage.dialog.local_tag, cseq=2, branch="z9hG4bK2", body=OFFER)
+    (refused,) = bob.hear(data)
+    assert refused.start_line == "SIP/2.0 500 the INVITE before this one is not answered"
+    assert refused.headers.get("retry-after") == "1"
+    usage.accept(ANSWER, 0.0)
+    assert [one.start_line for one in bob.said()] == ["SIP/2.0 200 OK"]

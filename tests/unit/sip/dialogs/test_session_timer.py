@@ -115,3 +115,15 @@ def test_an_interval_that_is_too_brief() -> None:
     assert caught.value.status == 422
     SessionTimer.check(request(Session_Expires="90", Supported="timer"))
     SessionTimer.check(request(Session_Expires="89"))  # a proxy asked: the peer could not mend it
+
+
+def test_a_request_without_a_header_leaves_the_session_as_it_is() -> None:
+    """An UPDATE that only shows another name, say: the peer still counts on who refreshes."""
+    timer = SessionTimer()
+    timer.answers(request(Supported="timer", Session_Expires="600;refresher=uas"))
+    assert timer.answers(request(Supported="timer")) == [
+        ("Require", "timer"),
+        ("Session-Expires", "600;refresher=uas"),
+    ]
+    assert (timer.refreshing, timer.refresh_after) == (True, 300.0)
+    assert SessionTimer().answers(request(Supported="timer")) == []

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from active_call.core.errors import LocalProtocolError
 from active_call.sip.dialogs.usage import TRANSITIONS, UsageState
 from active_call.sip.events import Ended, InfoReceived, MessageAnswered, MessageReceived
+from active_call.sip.hop import Hop
 from active_call.sip.messages.auth import Credentials
 from active_call.sip.messages.message import Request
 from tests.unit.sip.support import ANSWER, BOB, OFFER, Agent, Pair, message, reply
@@ -250,3 +251,20 @@ def test_nothing_that_a_peer_answers_breaks_a_call(data: st.DataObject) -> None:
     assert dialed.alice.kinds_of(dialed.usage).count("Ended") == 1
     assert dialed.alice.dialogs == {}
     assert dialed.alice.next_deadline() is None
+
+
+def test_a_peer_that_connects_again_is_reached_over_its_new_connection() -> None:
+    first, second = Hop("8.8.8.8", 40000, "tcp"), Hop("8.8.4.4", 50000, "tcp")
+    bob = Agent(BOB)
+    via = "SIP/2.0/TCP 10.0.0.1:5060"
+    bob.hear(message("INVITE", via=via, body=OFFER), source=first)
+    usage = bob.incoming[0]
+    usage.accept(ANSWER, 0.0)
+    tag = bob.said()[-1].to.tag
+    bob.hear(message("ACK", via=via, branch="z9hG4bKa", to_tag=tag), source=first)
+    bob.stack.connection_closed(first, "the connection was lost", 1.0)
+    bob.hear(message("UPDATE", via=via, branch="z9hG4bKu", to_tag=tag, cseq=2), 2.0, source=second)
+    assert second in bob.stack.hops_in_use
+    usage.hangup(3.0)
+    bye = bob.said()[-1]
+    assert (bye.start_line, bob.sent[-1][1]) == ("BYE sip:alice@10.0.0.1:5060 SIP/2.0", second)

@@ -81,6 +81,10 @@ def test_callers(text: str, address: str) -> None:
         caller_address("<sip:a b>", "h")
 
 
+def test_a_caller_at_an_ipv6_address() -> None:
+    assert str(caller_address("agent", "fd00::1")) == "<sip:agent@[fd00::1]>"
+
+
 def test_contacts() -> None:
     assert contact_value("sip:me@x:5060") == "<sip:me@x:5060>"
     assert contact_value("<sip:me@x>;expires=60") == "<sip:me@x>;expires=60"

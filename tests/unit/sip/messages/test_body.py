@@ -23,9 +23,16 @@ def test_a_plain_body(kind: str) -> None:
     assert sdp_of(carrying(b"v=0", ("c", kind))) == b"v=0"
 
 
+@pytest.mark.parametrize("kind", ["mixed", "alternative", "related"])
 @pytest.mark.parametrize("boundary", ["b1", '"b1"'])
-def test_sdp_among_other_parts(boundary: str) -> None:
-    assert sdp_of(carrying(MULTIPART, ("Content-Type", f"multipart/mixed;boundary={boundary}"))) == b"v=0\r\n"
+def test_sdp_among_other_parts(kind: str, boundary: str) -> None:
+    assert sdp_of(carrying(MULTIPART, ("Content-Type", f"multipart/{kind};boundary={boundary}"))) == b"v=0\r\n"
+
+
+@pytest.mark.parametrize("disposition", ["signal;handling=optional", 'signal ; Handling = "optional"'])
+def test_what_may_be_ignored_is(disposition: str) -> None:
+    headers = (("Content-Type", "application/isup;version=itu-t92+"), ("Content-Disposition", disposition))
+    assert sdp_of(carrying(b"\x01", *headers)) is None
 
 
 @pytest.mark.parametrize(

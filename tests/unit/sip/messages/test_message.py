@@ -169,7 +169,7 @@ def test_headers_that_must_stand_alone(name: str, value: str) -> None:
         (b"Max-Forwards: 70", b"Max-Forwards: x", 400),
         (b"sip:bob@10.0.0.2 SIP", b"sip:bob@10.0.0.2?a=b SIP", 400),
         (b"sip:bob@10.0.0.2 SIP", b"<sip:bob@10.0.0.2> SIP", 400),
-        (b"sip:bob@10.0.0.2 SIP", b"tel:+12 SIP", 416),
+        (b"sip:bob@10.0.0.2 SIP", b"mailto:bob@10.0.0.2 SIP", 416),
         (b"Call-ID: c1", b"Call-ID:", 400),
     ],
 )

@@ -2,7 +2,7 @@ import pytest
 
 from active_call.core.errors import RemoteProtocolError
 from active_call.sip.hop import Hop, Target, Transport
-from active_call.sip.messages.uri import SipUri, bracketed, contact
+from active_call.sip.messages.uri import SipUri, bracketed, contact, tel_number
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,17 @@ def test_a_contact_of_ours(transport: Transport, sips: bool, written: str) -> No
 def test_only_ipv6_gets_brackets() -> None:
     assert bracketed("::1") == "[::1]"
     assert bracketed("10.0.0.1") == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("uri", "number"),
+    [
+        ("tel:+4930123", "+4930123"),
+        ("TEL:7042;phone-context=example.com", "7042"),
+        ("tel:", None),
+        ("tel:+49 30", None),
+        ("sip:+4930123@example.com", None),
+    ],
+)
+def test_the_number_of_a_tel_uri(uri: str, number: str | None) -> None:
+    assert tel_number(uri) == number

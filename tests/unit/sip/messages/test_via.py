@@ -57,6 +57,12 @@ def test_rport_is_filled_in_and_followed() -> None:
     assert via.response_address(SOURCE) == SOURCE
 
 
+@pytest.mark.parametrize("host", ["10.0.0.1", "100.64.0.9"])
+def test_behind_a_nat_the_port_in_via_leads_nowhere(host: str) -> None:
+    outside = Hop("8.8.8.8", 40000)
+    assert Via.parse(f"SIP/2.0/UDP {host}:5060;branch=b").stamped(outside).response_address(outside) == outside
+
+
 def test_maddr_can_not_aim_our_responses_at_others() -> None:
     via = Via.parse("SIP/2.0/UDP 203.0.113.9;maddr=198.51.100.1")
     assert via.response_address(SOURCE) == Hop("203.0.113.9", 5060)

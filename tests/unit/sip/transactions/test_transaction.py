@@ -1,23 +1,10 @@
-from itertools import product
-
 import pytest
 
 from active_call.sip.hop import Hop
 from active_call.sip.messages.message import Request, Response, make_response, parse_message
+from active_call.sip.transactions.tables import State
 from active_call.sip.transactions.timers import Timers
-from active_call.sip.transactions.transaction import (
-    CLIENT,
-    INVITE_CLIENT,
-    INVITE_SERVER,
-    SERVER,
-    Action,
-    ClientTransaction,
-    Input,
-    ServerTransaction,
-    State,
-    Table,
-    Transaction,
-)
+from active_call.sip.transactions.transaction import ClientTransaction, ServerTransaction, Transaction
 from tests.unit.sip.support import ALICE, message
 
 
@@ -42,6 +29,7 @@ class Client:
     def __init__(self, method: str, hop: Hop = ALICE) -> None:
         self.layer = FakeLayer()
         self.responses: list[int] = []
+        self.reasons: list[str] = []
         request = parse_message(message(method))
         assert isinstance(request, Request)
         self.request = request
@@ -49,6 +37,7 @@ class Client:
 
     def _note(self, response: Response, now: float) -> None:
         self.responses.append(response.status)
+        self.reasons.append(response.reason)
 
     def receive(self, status: int, now: float = 0.0) -> None:
         self.transaction.receive(make_response(self.request, status, tag="t"), now)
@@ -79,52 +68,6 @@ def run(layer: FakeLayer, until: float) -> list[float]:
             owner.handle_timer(deadline)
         times += [deadline] * (len(layer.sent) - before)
     return times
-
-
-REACHABLE = {
-    "INVITE client": (INVITE_CLIENT, {State.CALLING, State.PROCEEDING, State.ACCEPTED, State.COMPLETED}),
-    "client": (CLIENT, {State.TRYING, State.PROCEEDING, State.COMPLETED}),
-    "INVITE server": (INVITE_SERVER, {State.PROCEEDING, State.ACCEPTED, State.COMPLETED, State.CONFIRMED}),
-    "server": (SERVER, {State.TRYING, State.PROCEEDING, State.COMPLETED}),
-}
-
-
-@pytest.mark.parametrize("name", REACHABLE)
-def test_each_state_leads_to_the_end(name: str) -> None:
-    table, states = REACHABLE[name]
-    assert {state for state, _ in table} == states
-    reached = {target for target, _ in table.values()}
-    assert reached <= states | {State.TERMINATED}
-    for state in states:
-        seen, frontier = {state}, [state]
-        while frontier:
-            here = frontier.pop()
-            for (source, _), (target, _) in table.items():
-                if source is here and target not in seen:
-                    seen.add(target)
-                    frontier.append(target)
-        assert State.TERMINATED in seen
-
-
-@pytest.mark.parametrize("name", REACHABLE)
-def test_nothing_leaves_the_end(name: str) -> None:
-    table, _ = REACHABLE[name]
-    assert not [given for state, given in table if state is State.TERMINATED]
-
-
-@pytest.mark.parametrize("table", [INVITE_CLIENT, CLIENT])
-def test_a_client_never_hears_twice_of_a_final_response(table: Table) -> None:
-    for (state, given), (_, action) in table.items():
-        if state is State.COMPLETED and given in (Input.PROVISIONAL, Input.SUCCESS, Input.FAILURE):
-            assert action in (Action.ACKNOWLEDGE, Action.NOTHING)
-
-
-@pytest.mark.parametrize(
-    ("state", "given"), list(product([State.COMPLETED, State.CONFIRMED], [Input.SUCCESS, Input.PROVISIONAL]))
-)
-def test_a_server_answers_finally_once(state: State, given: Input) -> None:
-    assert (state, given) not in INVITE_SERVER
-    assert (state, given) not in SERVER
 
 
 # --- INVITE client (§17.1.1) -----------------------------------------------------------------------------
@@ -346,3 +289,49 @@ def test_over_tcp_an_answer_is_the_end() -> None:
     server.respond(200)
     assert server.layer.forgotten == [server.transaction]
     assert server.layer.timers.next_deadline() is None
+
+
+# --- a connection that breaks ------------------------------------------------------------------------
+
+
+def test_a_callee_that_rang_has_32_seconds_to_connect_again() -> None:
+    client = Client("INVITE", TCP)
+    client.receive(180)
+    client.transaction.connection_lost("the connection to 10.0.0.1:5060 over TCP was lost: closed", 10.0)
+    run(client.layer, 41.9)
+    assert client.responses == [180]
+    run(client.layer, 42.0)
+    assert client.responses == [180, 503]
+    assert client.reasons[-1] == (
+        "the connection to 10.0.0.1:5060 over TCP was lost: closed, after 180 Ringing; "
+        "no answer came in the 32 s since"
+    )
+
+
+@pytest.mark.parametrize("status", [180, 200, 486])
+def test_a_callee_that_connects_again_is_heard(status: int) -> None:
+    client = Client("INVITE", TCP)
+    client.receive(100)
+    client.transaction.connection_lost("closed", 10.0)
+    client.receive(status, 20.0)
+    run(client.layer, 100.0)
+    assert client.responses == [100, status]
+
+
+def test_a_lost_connection_gives_other_requests_no_more_time() -> None:
+    client = Client("BYE", TCP)
+    client.receive(100)
+    client.transaction.connection_lost("closed", 10.0)
+    run(client.layer, 32.0)
+    assert client.responses == [100, 408]
+
+
+def test_who_has_left_hears_nothing_of_a_lost_connection() -> None:
+    client = Client("INVITE", TCP)
+    client.receive(180)
+    client.transaction.connection_lost("closed", 10.0)
+    client.transaction.leave(20.0)
+    client.receive(180, 30.0)
+    run(client.layer, 100.0)
+    assert client.responses == [180, 180]
+    assert client.layer.forgotten == [client.transaction]
