@@ -14,20 +14,21 @@ What the parts do: `setup` brings the call up, `dispatch` carries out commands, 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from active_call.call import goodbye
+from active_call.call.audio.effects import Effects
+from active_call.call.audio.listening import Listening
+from active_call.call.audio.player import Player
+from active_call.call.audio.track import Track
 from active_call.call.bridge import Bridge, FindCall
 from active_call.call.dispatch import Dispatch
-from active_call.call.effects import Effects
-from active_call.call.hearing import HearingFailed, Recognised
 from active_call.call.inactivity import InactivityWatch
 from active_call.call.leg import AudioLeg, Leg, SipLeg
-from active_call.call.listening import Listening
 from active_call.call.news import News
 from active_call.call.peer import Peer
-from active_call.call.player import Player
 from active_call.call.reasons import (
     AUTO_HANGUP,
     CRASHED,
@@ -38,8 +39,7 @@ from active_call.call.services import CallServices
 from active_call.call.setup import Setup
 from active_call.call.state import CallInput, CallState, CallTimes, next_state
 from active_call.call.timers import Timer, Timers
-from active_call.call.track import Track
-from active_call.call.transfer import Transfers
+from active_call.call.transfer.transfers import Transfers
 from active_call.core.channel import ChannelFull, ControlChannel
 from active_call.core.errors import ActiveCallError, LocalProtocolError
 from active_call.core.log import CallLog
@@ -58,7 +58,7 @@ from active_call.wire.options import CallOption
 _INBOX_LIMIT = 4000
 _COMMAND_LIMIT = 1000
 _RECORDING_SECONDS = 2.0
-_DIALOGUE_SECONDS = 1.0
+_STOP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class _Given:
     origin: Origin
 
 
-_Notice: TypeAlias = _Given | LaneEvent | SipEvent | Recognised | HearingFailed | Timer | Ending
+_Notice: TypeAlias = _Given | LaneEvent | SipEvent | Timer | Ending
 
 
 class Call:
@@ -318,26 +318,29 @@ class Call:
             return
         self.times.end = self._clock.wall()
         self._room.set()
-        self.transfer.close(self.ending or CRASHED)
-        self.bridge.leave()
-        self.timers.cancel_all()
-        if self._listening is not None:
-            self._listening.stop()
-        if self.leg is not None:
-            self.setup.refuse_unanswered(self.ending or CRASHED)
-            self.leg.hang_up(goodbye.headers(self))
-            if self._player is not None:
-                self._player.close()
-            self.leg.lane.stop_recording()
-            self.leg.lane.close()
+        with ExitStack() as surely:  # whatever fails, the peer hears goodbye and the lane is given back
+            surely.callback(self.timers.cancel_all)
+            if self.leg is not None:
+                surely.callback(self.leg.lane.close)
+                surely.callback(self.leg.lane.stop_recording)
+                surely.callback(self.leg.hang_up, goodbye.headers(self))
+                if self._player is not None:
+                    surely.callback(self._player.close)
+                self.ending = self.setup.give_up(self.ending or CRASHED)
+            self.transfer.close(self.ending or CRASHED)
+            self.bridge.leave()
+            if self._listening is not None:
+                self._listening.stop()
 
     async def _stop_tasks(self) -> None:
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            _, stuck = await asyncio.wait(list(self._running), timeout=_DIALOGUE_SECONDS)
-            for task in stuck:
+        told: set[asyncio.Task[None]] = set()
+        while self._running:
+            for task in self._running:
+                task.cancel()  # again and again: there are tasks that take it for an error of what they did
+            _, stuck = await asyncio.wait(list(self._running), timeout=_STOP_SECONDS)
+            for task in stuck - told:
                 self.log.error("- task %s does not stop", task.get_name())
+            told |= stuck
 
     async def _wrap_up(self) -> None:
         if self.leg is not None:
@@ -349,7 +352,7 @@ class Call:
         self._dispatch.tell_unplayed("the call ended")
         if self._track_open and self.leg is not None:
             self.emit(goodbye.track_end(self))
-        self.emit(goodbye.hangup(self))
+        self.emit(goodbye.hangup(self, self._id, self.now_ms(), variables=self._variables))
         self.advance(CallInput.FINISH)
 
     # --- for the parts of the call --------------------------------------------------------------------
@@ -382,7 +385,8 @@ class Call:
         """Move on to the next state."""
         before, self.state = self.state, next_state(self.state, given)
         if before is not self.state:
-            self.log.info("- %s -> %s", before, self.state)
+            who = f": {self.caller} -> {self.callee}" if before is CallState.NEW and self.caller else ""
+            self.log.info("- %s -> %s%s", before, self.state, who)
 
     def finish(self, ending: Ending) -> None:
         """End the call when what is being handled is done; the first reason wins."""
@@ -460,8 +464,6 @@ class Call:
                 self.peer.on_lane(notice)
             case Timer():
                 self.timers.ran_out(notice)
-            case Recognised() | HearingFailed():
-                self.listening.heard(notice)
             case Ending():
                 self.finish(notice)
             case _Given(command, origin):

@@ -12,15 +12,15 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from active_call import __version__
+from active_call.call.audio.voice import Precached, precache
 from active_call.call.call import Call
+from active_call.call.dialing.trunks import Trunks, accounts_of
 from active_call.call.leg import MediaPolicy
 from active_call.call.manager import CallManager, ManagerSettings
 from active_call.call.reasons import SHUTDOWN
 from active_call.call.recording import RecordingPolicy, below
 from active_call.call.refusals import Refused, refused_playbook
 from active_call.call.services import Announce, CallServices, Lead
-from active_call.call.trunks import Trunks, accounts_of
-from active_call.call.voice import Precached, precache
 from active_call.call.webhook import Webhook
 from active_call.config import Config, PlaybookHandler
 from active_call.config.handler import WebhookHandler
@@ -186,7 +186,11 @@ class Gateway:
             try:
                 self.lead(name, {})
             except FileNotFoundError:
-                log.warning("- playbook %s is missing: its calls will be refused with 503", name)
+                log.warning(
+                    "- playbook %s is missing, here and below %s: its calls will be refused with 503",
+                    name,
+                    _PLAYBOOKS,
+                )
             except (PlaybookError, ProviderError, OSError) as error:
                 log.warning("- playbook %s can't be used without a call's variables: %s", name, error)
 

@@ -1,14 +1,32 @@
-"""The last events of a call."""
+"""The last events of a call, and of each party that it was transferred to."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from active_call.call.parties import attendee
-from active_call.call.reasons import CRASHED, reason_header
+from active_call.call.dialing.parties import attendee
+from active_call.call.leg import Leg
+from active_call.call.reasons import CRASHED, Ending, reason_header
+from active_call.call.state import CallTimes
 from active_call.wire import events
 
 if TYPE_CHECKING:
     from active_call.call.call import Call
+
+
+class Ended(Protocol):
+    """Whatever begins, and ends for a reason: a call, a transferred party, a call that was refused."""
+
+    @property
+    def times(self) -> CallTimes: ...
+    @property
+    def ending(self) -> Ending | None: ...
+    @property
+    def caller(self) -> str: ...
+    @property
+    def callee(self) -> str: ...
+    @property
+    def leg(self) -> Leg | None: ...
 
 
 def track_end(call: "Call") -> events.TrackEnd:
@@ -34,12 +52,20 @@ def headers(call: "Call") -> dict[str, str]:
     return given | reason_header(ending.cause, ending.detail)
 
 
-def hangup(call: "Call") -> events.Hangup:
-    """The call is over: when, why, who, and its variables other than those that begin with an underscore."""
-    ending, times = call.ending or CRASHED, call.times
+def hangup(
+    ended: Ended,
+    track_id: str,
+    now_ms: int,
+    *,
+    variables: Mapping[str, Any] | None = None,
+    refer: bool | None = None,
+) -> events.Hangup:
+    """It is over: when, why, who, and the variables other than those that begin with an underscore."""
+    ending, times = ended.ending or CRASHED, ended.times
+    extra = {name: value for name, value in (variables or {}).items() if not name.startswith("_")}
     return events.Hangup(
-        track_id=call.id,
-        timestamp=call.now_ms(),
+        track_id=track_id,
+        timestamp=now_ms,
         reason=ending.reason,
         initiator=ending.initiator,
         detail=ending.detail or None,
@@ -47,9 +73,10 @@ def hangup(call: "Call") -> events.Hangup:
         hangup_time=rfc3339(times.end or times.start),
         answer_time=rfc3339(times.answer) if times.answer is not None else None,
         ringing_time=rfc3339(times.ring) if times.ring is not None else None,
-        from_=attendee(call.caller),
-        to=attendee(call.callee),
-        extra={name: value for name, value in call.variables.items() if not name.startswith("_")} or None,
+        from_=attendee(ended.caller),
+        to=attendee(ended.callee),
+        extra=extra or None,
+        refer=refer,
     )
 
 

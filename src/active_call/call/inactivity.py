@@ -37,14 +37,17 @@ class InactivityWatch:
         if seconds:
             self._call.timers.after(_CHECK_SECONDS, self._check)
 
-    def follow(self, lane: Lane) -> None:
-        """The peer has another lane."""
+    def follow(self, lane: Lane | None) -> None:
+        """The peer has another lane; None: it has left, and another is awaited."""
         self._lane = lane
+        self._expected_since = asyncio.get_running_loop().time()
 
     def _check(self) -> None:
         lane = self._lane
-        assert lane is not None
         now = asyncio.get_running_loop().time()
+        if lane is None:
+            self._call.timers.after(_CHECK_SECONDS, self._check)
+            return
         if self.held or (lane.configured is not None and not lane.configured.receiving):
             self._expected_since = now
         silent = min(lane.silent_ticks * TICK_SECONDS, now - self._expected_since)

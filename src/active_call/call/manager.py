@@ -11,17 +11,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from active_call.call.announcement import webhook_body
 from active_call.call.call import Call
-from active_call.call.dialing import plan_call
+from active_call.call.dialing.plan import plan_call
 from active_call.call.goodbye import rfc3339
 from active_call.call.leg import SipLeg
 from active_call.call.pending import PendingPlaybooks
-from active_call.call.reasons import SHUTDOWN, Ending
+from active_call.call.reasons import CRASHED, SHUTDOWN, Ending
 from active_call.call.record import record_of
 from active_call.call.refusals import EarlyMessage, Refused, RefusedCalls
 from active_call.call.services import Announce, CallServices, FindLead, Lead
 from active_call.call.succession import take_place
+from active_call.call.webhook import webhook_body
 from active_call.core.errors import LocalProtocolError, MediaError, RemoteProtocolError
 from active_call.core.names import safe_name
 from active_call.records.cdr import save_local
@@ -37,6 +37,7 @@ from active_call.wire.options import CallOption
 log = logging.getLogger(__name__)
 
 _EARLY_DIALOGS, _EARLY_MESSAGES = 64, 16
+_FURTHER_DIALOGS = 100
 
 
 class Router(Protocol):
@@ -80,8 +81,8 @@ class CallManager:
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
         self._by_sip_id: dict[str, Call] = {}
-        self._further: dict[str, list[str]] = {}
-        """Call-IDs of the further SIP dialogs of each call."""
+        self._further: dict[str, deque[str]] = {}
+        """Call-IDs of the further SIP dialogs of each call, of many the latest."""
         self._early: OrderedDict[str, deque[EarlyMessage]] = OrderedDict()
         self._refused = RefusedCalls(
             services.clock,
@@ -326,30 +327,37 @@ class CallManager:
     def _follow_dialog(self, call: Call, sip_call_id: str) -> None:
         """A call has one more SIP dialog, whose messages are for its dump."""
         if self._by_sip_id.setdefault(sip_call_id, call) is call:
-            self._further.setdefault(call.id, []).append(sip_call_id)
+            further = self._further.setdefault(call.id, deque())
+            further.append(sip_call_id)
+            if len(further) > _FURTHER_DIALOGS:
+                self._forget_dialog(call, further.popleft())
             for early in self._early.pop(sip_call_id, ()):
                 call.news.dump.sip(*early)
+
+    def _forget_dialog(self, call: Call, sip_call_id: str) -> None:
+        if self._by_sip_id.get(sip_call_id) is call:  # a call that came back to us has the same Call-ID
+            del self._by_sip_id[sip_call_id]
 
     async def _run(self, call: Call, begin: Callable[[], None], sip_call_id: str) -> None:
         """Lead a call from its first moment to its record. One call's defect never touches another."""
         path: Path | None = None
         try:
-            if self.on_start is not None:
-                self.on_start(call)
-            await call.run(begin)
+            try:
+                if self.on_start is not None:
+                    self.on_start(call)
+                await call.run(begin)
+            except Exception:
+                log.exception("[%s] the call crashed", call.id)
+                call.ending, call.times.end = CRASHED, self._services.clock.wall()
+                if call.leg is not None:
+                    call.leg.hang_up({})
+                    call.leg.lane.close()
             self.failed += call.ending is not None and call.ending.failure
             path = await self._write_record(call)
-        except Exception:
-            self.failed += 1
-            log.exception("[%s] the call crashed", call.id)
-            if call.leg is not None:
-                call.leg.hang_up({})
-                call.leg.lane.close()
         finally:
             del self.calls[call.id]
-            for each in (sip_call_id, *self._further.pop(call.id, [])):
-                if self._by_sip_id.get(each) is call:  # a call that came back to us has the same Call-ID
-                    del self._by_sip_id[each]
+            for each in (sip_call_id, *self._further.pop(call.id, ())):
+                self._forget_dialog(call, each)
             if not self.calls:
                 self._idle.set()
         if self.on_record is not None:
@@ -367,7 +375,9 @@ class CallManager:
             return await asyncio.to_thread(save_local, record_of(call), root)
         except OSError as error:
             log.error("[%s] the record can't be written below %s: %s", call.id, root, error)
-            return None
+        except Exception:
+            log.exception("[%s] there can't be a record", call.id)
+        return None
 
     # --- the end --------------------------------------------------------------------------------------
 

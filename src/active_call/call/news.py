@@ -50,8 +50,8 @@ class News:
         written = event
         if self.dump.mask_digits and isinstance(event, events.Dtmf):
             written = event.model_copy(update={"digit": "*"})
-        self.dump.event(written)
-        self.turns.observe(written)
+        self._hand(written, self.dump.event)
+        self._hand(written, self.turns.observe)
         if isinstance(event, events.Error):
             self.errors.append(event.error)
             self._log.warning("! %s: %s", event.sender, event.error)
@@ -62,7 +62,7 @@ class News:
 
     def tell_command(self, command: Command) -> None:
         """Something is to be done."""
-        self.dump.command(command)
+        self._hand(command, self.dump.command)
         for receive in self._of_commands:
             self._hand(command, receive)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from active_call.call import message
 from active_call.call.info import KeyWays, digit_of_info
 from active_call.call.leg import SipLeg
-from active_call.call.reasons import broken_off, canceled, ending_by_peer
-from active_call.core.errors import RemoteProtocolError
+from active_call.call.reasons import canceled, ending_of_dialog
+from active_call.call.renegotiation import renegotiate
 from active_call.lanes import messages as lane_messages
 from active_call.lanes.messages import LaneEvent
 from active_call.lanes.table import LaneRef
@@ -35,7 +35,9 @@ class Peer:
         call = self._call
         match event:
             case sip_events.OfferReceived() | sip_events.OfferAnswered() | sip_events.OfferRefused():
-                self._renegotiated(event)
+                assert isinstance(call.leg, SipLeg)
+                renegotiate(call, call.leg, event)
+                self.tell_hold()
             case sip_events.InfoReceived():
                 digit = digit_of_info(event.content_type, event.body)
                 if digit is not None:
@@ -61,34 +63,16 @@ class Peer:
             call.emit(events.Hold(track_id=call.id, timestamp=call.now_ms(), on_hold=held))
             call.bridge.update()
 
-    def _renegotiated(
-        self, event: sip_events.OfferReceived | sip_events.OfferAnswered | sip_events.OfferRefused
-    ) -> None:
-        call, leg = self._call, self._call.leg
-        assert isinstance(leg, SipLeg)
-        match event:
-            case sip_events.OfferReceived():
-                leg.reoffered(event.sdp)
-            case sip_events.OfferAnswered():
-                try:
-                    leg.offer_answered(event.sdp)
-                except RemoteProtocolError as error:
-                    call.complain("hold", str(error), error.status)
-            case sip_events.OfferRefused():
-                leg.offer_refused()
-                call.complain("hold", f"the peer refused: {event.status} {event.reason}", event.status)
-        self.tell_hold()
-
     def _ended(self, event: sip_events.Ended) -> None:
         call = self._call
         if event.by == "canceled":
             call.finish(canceled(call.seconds, event.reason))
-        elif event.by == "timeout" or (event.by == "local" and call.times.answer is None):
-            call.finish(broken_off(event.reason))
-        else:
-            ending = call.transfer.peer_ended() or ending_by_peer(inbound=call.inbound, words=event.reason)
-            if not call.transfer.outlives_peer(ending):
-                call.finish(ending)
+            return
+        ending = ending_of_dialog(event, inbound=call.inbound, answered=call.times.answer is not None)
+        if not ending.failure:
+            ending = call.transfer.peer_ended() or ending
+        if ending.failure or not call.transfer.outlives_peer(ending):
+            call.finish(ending)
 
     # --- audio ----------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from active_call.call.why import refusal, sentence
+from active_call.sip.events import Ended
 from active_call.sip.messages.message import REASONS
 from active_call.wire.commands import Hangup
 
@@ -63,6 +64,13 @@ def ending_by_peer(*, inbound: bool, words: str = "") -> Ending:
     side = "caller" if inbound else "callee"
     detail = f"the {side} hung up" + (f": {words}" if words not in ("", "BYE") else "")
     return Ending(side, side, "byCaller" if inbound else "byCallee", detail=sentence(detail))
+
+
+def ending_of_dialog(event: Ended, *, inbound: bool, answered: bool) -> Ending:
+    """The dialog with the other side is over: it hung up, or signalling could not go on."""
+    if event.by == "timeout" or (event.by == "local" and not answered):
+        return broken_off(event.reason)
+    return ending_by_peer(inbound=inbound, words=event.reason)
 
 
 AUTO_HANGUP = Ending("system", "system", "autohangup", detail="hung up after the last playback")

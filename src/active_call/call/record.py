@@ -1,93 +1,78 @@
 """From an ended call to its record."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 from active_call.call.call import Call
+from active_call.call.goodbye import Ended
+from active_call.call.leg import Leg, SipLeg
 from active_call.call.reasons import CRASHED
 from active_call.core.quality import mos
-from active_call.media.statistics import LaneStatistics
 from active_call.records.cdr import CallRecord, MediaStatistics, RecordedFile
-
-if TYPE_CHECKING:
-    from active_call.call.refusals import RefusedCall
+from active_call.records.turns import Turn
+from active_call.wire.dialogue import CallType
+from active_call.wire.options import CallOption
 
 _PACKETISATION_MS = 20.0
 
 
 def record_of(call: Call) -> CallRecord:
     """Everything worth keeping about `call`, which has ended."""
-    ending = call.ending or CRASHED
-    times = call.times
-    statistics = call.leg.lane.statistics if call.leg is not None else None
-    return CallRecord(
-        call_type=call.call_type,
-        call_id=call.id,
-        start_time=_moment(times.start),
-        ring_time=_moment(times.ring) if times.ring is not None else None,
-        answer_time=_moment(times.answer) if times.answer is not None else None,
-        end_time=_moment(times.end or times.start),
-        caller=call.caller,
-        callee=call.callee,
-        status_code=ending.status,
-        hangup_reason=ending.record,
-        hangup_by=ending.initiator,
-        hangup_detail=ending.detail or None,
+    return record(
+        call,
+        call.id,
+        call.call_type,
         error=call.news.errors[-1] if call.news.errors else None,
         option=call.option,
-        codec=call.leg.codec if call.leg is not None else None,
-        srtp=call.leg.suite if call.leg is not None else None,
-        media=_media(statistics, telephone=call.call_type == "sip") if statistics is not None else None,
         recorder=_recorded(call),
         turns=call.news.turns.turns,
         extras=dict(call.variables) or None,
-        dump_event_file=str(call.dump_path) if call.dump_path is not None else None,
-        refer_callrecord=_record_of_party(call),
+        dump=call.dump_path,
+        parties=[record(party, party.call_id, "b2bua") for party in call.transfer.parties],
     )
 
 
-def record_of_refusal(call: "RefusedCall") -> CallRecord:
-    """Of an inbound call that never came about."""
+def record(
+    ended: Ended,
+    call_id: str,
+    call_type: CallType | Literal["b2bua"],
+    *,
+    error: str | None = None,
+    option: CallOption | None = None,
+    recorder: list[RecordedFile] | None = None,
+    turns: Sequence[Turn] = (),
+    extras: dict[str, Any] | None = None,
+    dump: Path | None = None,
+    parties: Sequence[CallRecord] = (),
+) -> CallRecord:
+    """What is known of anything that ended; `parties` it was transferred to, one after another."""
+    ending, times, leg = ended.ending or CRASHED, ended.times, ended.leg
     return CallRecord(
-        call_type="sip",
-        call_id=call.sip.dialog_id,
-        start_time=_moment(call.moment),
-        end_time=_moment(call.moment),
-        caller=call.sip.caller,
-        callee=call.sip.callee,
-        status_code=call.ending.status,
-        hangup_reason=call.ending.record,
-        hangup_by=call.ending.initiator,
-        hangup_detail=call.ending.detail,
-        dump_event_file=str(call.dump_path) if call.dump_path is not None else None,
-    )
-
-
-def _record_of_party(call: Call) -> CallRecord | None:
-    """Of the party that the call was transferred to."""
-    transfer = call.transfer.latest
-    party = transfer.leg if transfer is not None else None
-    if party is None:
-        return None
-    ending, times = party.ending or CRASHED, party.times
-    statistics = party.leg.lane.statistics
-    return CallRecord(
-        call_type="b2bua",
-        call_id=party.call_id,
+        call_type=call_type,
+        call_id=call_id,
         start_time=_moment(times.start),
         ring_time=_moment(times.ring) if times.ring is not None else None,
         answer_time=_moment(times.answer) if times.answer is not None else None,
         end_time=_moment(times.end or times.start),
-        caller=party.plan.caller,
-        callee=party.plan.target,
+        caller=ended.caller,
+        callee=ended.callee,
         status_code=ending.status,
         hangup_reason=ending.record,
         hangup_by=ending.initiator,
         hangup_detail=ending.detail or None,
-        codec=party.leg.codec,
-        srtp=party.leg.suite,
-        media=_media(statistics, telephone=True) if statistics is not None else None,
+        error=error,
+        option=option,
+        codec=leg.codec if leg is not None else None,
+        srtp=leg.suite if leg is not None else None,
+        media=_media(leg) if leg is not None else None,
+        recorder=recorder,
+        turns=list(turns),
+        extras=extras,
+        dump_event_file=str(dump) if dump is not None else None,
+        refer_callrecord=parties[-1] if parties else None,
+        refer_callrecords=list(parties) or None,
     )
 
 
@@ -95,7 +80,10 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _media(counters: LaneStatistics, *, telephone: bool) -> MediaStatistics:
+def _media(leg: Leg) -> MediaStatistics | None:
+    counters = leg.lane.statistics
+    if counters is None:
+        return None
     expected = counters.packets_received + max(0, counters.lost)
     unheard = max(0, counters.lost) + counters.late
     return MediaStatistics(
@@ -125,7 +113,7 @@ def _media(counters: LaneStatistics, *, telephone: bool) -> MediaStatistics:
             ),
             2,
         )
-        if counters.packets_received and telephone
+        if counters.packets_received and isinstance(leg, SipLeg)
         else None,
     )
 

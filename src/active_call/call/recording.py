@@ -62,6 +62,8 @@ def below(root: Path, name: str, *, what: str) -> Path:
     """
     parts = PurePosixPath(name.replace("\\", "/")).parts
     parts = tuple(part for part in parts if part != "/" and part != "//")
-    if ".." in parts or not parts or "\0" in name:
+    if not parts:
+        raise LocalProtocolError(f"{what} is empty; name a file")
+    if ".." in parts or "\0" in name:
         raise LocalProtocolError(f'{what} "{name}" would leave its folder; name a file below it, without ".."')
     return root.joinpath(*parts)

@@ -10,18 +10,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from active_call.call.goodbye import rfc3339
-from active_call.call.parties import attendee
+from active_call.call import goodbye
 from active_call.call.reasons import Ending, reason_header, refused
-from active_call.call.record import record_of_refusal
+from active_call.call.record import record
+from active_call.call.state import CallTimes
 from active_call.core.clock import Clock
 from active_call.core.errors import ActiveCallError
 from active_call.core.names import safe_name
-from active_call.records.cdr import save_local
+from active_call.records.cdr import CallRecord, save_local
 from active_call.records.dump import Dump
 from active_call.sip.agent import Direction
 from active_call.sip.events import Declined
-from active_call.wire import events
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +59,20 @@ class RefusedCall:
 
     sip: Declined
     ending: Ending
-    moment: float
-    """Unix seconds."""
+    times: CallTimes
     dump: Dump
     dump_path: Path | None
+    leg = None
+
+    @property
+    def caller(self) -> str:
+        """As the INVITE says."""
+        return self.sip.caller
+
+    @property
+    def callee(self) -> str:
+        """As the INVITE says."""
+        return self.sip.callee
 
 
 class RefusedCalls:
@@ -91,16 +100,16 @@ class RefusedCalls:
         log.info("[%s] - refused %s: %d, %s", sip.dialog_id, who, ending.status, ending.detail)
         if sip.call_id in self._dumps or not self._allowed():
             return None
-        path = None
+        moment, path = self._clock.wall(), None
         dump = Dump.null()
         if self._dump_root is not None:
             path = self._dump_root / f"{safe_name(sip.dialog_id)}.events.jsonl"
             dump = Dump.open(path, self._clock)
         for direction, data, peer in early:
             dump.sip(direction, data, peer)
-        call = RefusedCall(sip, ending, self._clock.wall(), dump, path)
+        call = RefusedCall(sip, ending, CallTimes(moment, end=moment), dump, path)
         self._dumps[sip.call_id] = dump
-        dump.event(_hangup(call))
+        dump.event(goodbye.hangup(call, sip.dialog_id, round(moment * 1000)))
         return call
 
     def dump_of(self, sip_call_id: str) -> Dump | None:
@@ -118,7 +127,7 @@ class RefusedCalls:
         if self._cdr_root is None:
             return
         try:
-            await asyncio.to_thread(save_local, record_of_refusal(call), self._cdr_root)
+            await asyncio.to_thread(save_local, _record_of(call), self._cdr_root)
         except OSError as error:
             where = self._cdr_root
             log.error("[%s] the record can't be written below %s: %s", call.sip.dialog_id, where, error)
@@ -138,19 +147,8 @@ class RefusedCalls:
         return True
 
 
-def _hangup(call: RefusedCall) -> events.Hangup:
-    """What ends its dump."""
-    return events.Hangup(
-        track_id=call.sip.dialog_id,
-        timestamp=round(call.moment * 1000),
-        reason=call.ending.reason,
-        initiator=call.ending.initiator,
-        detail=call.ending.detail,
-        start_time=rfc3339(call.moment),
-        hangup_time=rfc3339(call.moment),
-        from_=attendee(call.sip.caller),
-        to=attendee(call.sip.callee),
-    )
+def _record_of(call: RefusedCall) -> CallRecord:
+    return record(call, call.sip.dialog_id, "sip", dump=call.dump_path)
 
 
 def refused_playbook(error: ActiveCallError | OSError) -> Refused:

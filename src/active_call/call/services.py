@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from active_call.call.dialing.trunks import Trunks
 from active_call.call.leg import MediaPolicy
 from active_call.call.recording import RecordingPolicy
-from active_call.call.trunks import Trunks
 from active_call.core.clock import Clock
 from active_call.core.errors import PlaybookError
 from active_call.media.files import MediaSource

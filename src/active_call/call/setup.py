@@ -4,9 +4,10 @@ All methods are called by the call, in order, and return at once; what peers ans
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
-from active_call.call.dialing import plan_call
+from active_call.call.dialing.plan import plan_call
 from active_call.call.leg import AudioLeg, SipLeg
 from active_call.call.reasons import (
     CLIENT_GONE,
@@ -36,7 +37,7 @@ from active_call.wire.options import CallOption, merge
 if TYPE_CHECKING:
     from active_call.call.call import Call
 
-_DECLINED = 603
+_UNAVAILABLE, _CANCELED, _DECLINED = 480, 487, 603
 _BUILT_INS = {"session_id", "call_type", "start_time"}
 _UNANSWERED = (UsageState.CALLING, UsageState.EARLY)
 
@@ -324,12 +325,19 @@ class Setup:
         if call.inbound and isinstance(call.leg, SipLeg) and call.leg.sip.state in _UNANSWERED:
             call.leg.sip.reject(status, reason, headers=reason_header(status, detail or reason))
 
-    def refuse_unanswered(self, ending: Ending) -> None:
-        """The call ends; if it was not answered yet, the caller is told why."""
-        if ending is CLIENT_GONE:
-            self.refuse(603, "handler disconnected")
-        elif ending.cause:
-            self.refuse(ending.cause, ending.detail)
+    def give_up(self, ending: Ending) -> Ending:
+        """The call ends. Was it never answered, a caller is told why, and the ending has the status of that."""
+        call, status = self._call, _CANCELED
+        if call.times.answer is not None or not isinstance(call.leg, SipLeg):
+            return ending
+        if call.inbound:
+            if call.leg.sip.state not in _UNANSWERED:
+                return ending
+            words = "handler disconnected" if ending is CLIENT_GONE else ending.detail
+            status = _DECLINED if ending is CLIENT_GONE else ending.cause or _UNAVAILABLE
+            if ending.cause:
+                self.refuse(status, words)
+        return ending if ending.status != 200 else replace(ending, status=status)
 
     def _required(self, command: str) -> SipLeg:
         leg = self._pending

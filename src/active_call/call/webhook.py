@@ -9,6 +9,8 @@ from active_call.config import WebhookHandler
 from active_call.core.errors import ActiveCallError
 from active_call.core.urls import mask_urls
 from active_call.outbound import FetchError, GuardError, Origin, Outbound
+from active_call.sdp.crypto import without_keys
+from active_call.sip.agent import SipCall
 
 log = logging.getLogger(__name__)
 
@@ -64,3 +66,22 @@ class Webhook:
         except (FetchError, GuardError) as error:
             return f"webhook {error}"
         return None if 200 <= status < 300 else f"webhook {mask_urls(url)} answered {status}"
+
+
+def webhook_body(sip: SipCall, *, created_at: str) -> dict[str, Any]:
+    """What it is told, with the fields of both kinds of clients: camelCase and snake_case.
+
+    `created_at` is RFC 3339.
+    """
+    return {
+        "event": "invite",
+        "dialogId": sip.dialog_id,
+        "createdAt": created_at,
+        "caller": sip.caller,
+        "callee": sip.callee,
+        "headers": list(sip.header_lines),
+        "offer": without_keys((sip.remote_sdp or b"").decode("utf-8", "replace")),
+        "call_id": sip.call_id,
+        "from_tag": sip.remote_tag,
+        "to_tag": sip.local_tag,
+    }

@@ -137,6 +137,8 @@ class CallRecord(Model):
     dump_event_file: str | None = None
     refer_callrecord: "CallRecord | None" = None
     """Of the party that the call was transferred to, of several the last."""
+    refer_callrecords: list["CallRecord"] | None = None
+    """Of all parties that the call was transferred to, in order; at most the last 100."""
 
     @field_serializer("option")
     def _write_option(self, option: CallOption | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from types import TracebackType
 
 import numpy as np
 
-from active_call.call.dialing import DialPlan
+from active_call.call.dialing.plan import DialPlan
 from active_call.call.info import digit_of_info
 from active_call.call.leg import KeyMode, MediaPolicy, SipLeg
 from active_call.core.audio import SAMPLE_RATE, TICK_SAMPLES, Pcm

@@ -198,9 +198,9 @@ def refers(callee: str = "sip:carol@example.com", caller: str = "", **options: A
     return Refer(callee=callee, caller=caller, options=ReferOption(**options))
 
 
-async def transferred(scene: Scene, **options: Any) -> NotingSip:
-    """The call is transferred to Carol, who has answered."""
-    await scene.give(refers(**options))
+async def transferred(scene: Scene, callee: str = "sip:carol@example.com", **options: Any) -> NotingSip:
+    """The call is transferred to the callee, who has answered."""
+    await scene.give(refers(callee, **options))
     party = scene.sip.parties[-1] if scene.sip.parties else scene.sip
     party.answers()
     await asyncio.sleep(0.01)

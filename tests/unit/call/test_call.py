@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from active_call.call import call as call_module
-from active_call.call import voice as voice_module
-from active_call.call.reasons import CLIENT_GONE, KILLED
+from active_call.call.audio import voice as voice_module
+from active_call.call.reasons import CLIENT_GONE, KILLED, SHUTDOWN, Ending
 from active_call.call.recording import RecordingPolicy
 from active_call.call.state import CallState
 from active_call.core.errors import LocalProtocolError, PlaybookError
@@ -130,6 +130,34 @@ def test_hanging_up_while_it_rings_ends_the_call_at_once() -> None:
     assert scene.ending.record == "bySystem"
 
 
+NEVER_ANSWERED = [
+    ("outbound", Hangup(reason="enough"), 487, ["hangup"]),
+    ("outbound", KILLED, 487, ["hangup"]),
+    ("outbound", SHUTDOWN, 487, ["hangup"]),
+    ("waiting", Hangup(reason="enough"), 480, ["hangup"]),
+    ("waiting", KILLED, 480, ["hangup"]),
+    ("waiting", CLIENT_GONE, 603, ["reject 603 handler disconnected", "hangup"]),
+    ("waiting", SHUTDOWN, 503, ["reject 503 the gateway is shutting down", "hangup"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "end", "status", "done"), NEVER_ANSWERED)
+def test_t31_a_call_that_was_never_answered_was_no_success(
+    kind: Kind, end: Hangup | Ending, status: int, done: list[str]
+) -> None:
+    async def script(scene: Scene) -> None:
+        await asyncio.sleep(0.01)
+        if isinstance(end, Hangup):
+            scene.call.send(end)
+        else:
+            scene.call.end(end)
+
+    scene = Scene(kind).play(script)
+    assert (scene.ending.status, scene.call.times.answer) == (status, None)
+    assert [each for each in scene.sip.done if not each.startswith("invite")] == done
+    assert scene.told(events.Hangup).reason == (end.reason or "")
+
+
 def test_the_first_reason_wins() -> None:
     scene = Scene()
 
@@ -158,6 +186,36 @@ def test_goodbye_is_said_before_slow_tasks_are_waited_for() -> None:
 
     scene.play(script)
     assert said == [2, 1]
+
+
+def test_a_task_that_takes_cancellation_for_a_failure_is_cancelled_again() -> None:
+    async def tries_again(call: CallPort) -> None:
+        for _ in range(3):
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                continue
+
+    scene = Scene(dialogue=NotingDialogue(tries_again)).play(hanging_up)
+    assert scene.names()[-1] == "hangup"
+    assert scene.told(events.Hangup).timestamp < 1_700_000_015_000
+
+
+def test_whatever_fails_at_the_end_the_peer_hears_goodbye_and_the_lane_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(scene: Scene) -> None:
+        def fail() -> None:
+            raise ZeroDivisionError("oops")
+
+        monkeypatch.setattr(scene.call.bridge, "leave", fail)
+        await hanging_up(scene)
+
+    scene = Scene().play(script)
+    assert scene.sip.done[-1] == "hangup"
+    assert len(scene.plane.told(CloseLane)) == 1
+    assert scene.names()[-1] == "hangup"
+    assert (scene.ending.reason, list(scene.call.news.errors)) == ("done", ["oops"])
 
 
 def test_a_lane_that_is_never_given_back_holds_the_call_up_for_a_moment_only() -> None:

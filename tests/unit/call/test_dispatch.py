@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from active_call.call import voice as voice_module
+from active_call.call.audio import voice as voice_module
 from active_call.core.errors import PlaybookError
 from active_call.lanes.messages import AdjustLane, DigitReceived, SendDigits
 from active_call.outbound.guard import Origin

@@ -1,11 +1,12 @@
 """What a leg agrees on with its peer, and what its lane is told of that."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
 import pytest
 
-from active_call.call.dialing import DialPlan
+from active_call.call.dialing.plan import DialPlan
 from active_call.call.leg import AudioLeg, KeyMode, MediaPolicy, SipLeg
 from active_call.core.errors import MediaError, RemoteProtocolError
 from active_call.lanes.messages import PCMA, PCMU, TELEPHONE_EVENT, ConfigureLane, SendDigits
@@ -454,3 +455,12 @@ def test_a_preferred_codec_comes_first() -> None:
     assert policy.preferring("pcm").codecs == ("pcm", "pcmu", "pcma")
     assert policy.preferring("opus") is policy
     assert policy.preferring(None) is policy
+
+
+def test_an_outbound_offer_may_turn_out_to_need_another_address() -> None:
+    stage = Stage.calling()
+    describe = cast("Callable[[str], bytes]", stage.sip.dialled["describe"])
+    assert "c=IN IP4 192.0.2.1" in stage.said
+    assert b"c=IN IP4 198.51.100.7" in describe("198.51.100.7")
+    assert describe("2001:db8::1") == stage.leg.local_sdp  # the lane's socket is of the other family
+    assert "c=IN IP4 198.51.100.7" in stage.said

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from active_call.call import goodbye
 from active_call.call.call import Call
 from active_call.call.manager import CallManager, ManagerSettings
 from active_call.call.reasons import CLIENT_GONE, KILLED
@@ -290,6 +291,42 @@ def test_an_observer_that_fails_harms_no_other_call(
     assert len(house.plane.told(CloseLane)) == 2
 
 
+def test_a_call_that_crashes_leaves_a_record(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **more: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    async def script(house: House) -> None:
+        sip = house.rings()
+        await asyncio.sleep(1)
+        monkeypatch.setattr(goodbye, "hangup", fail)
+        sip.happens(Ended("peer", "BYE"))
+        assert await house.calls.drain(5)
+
+    with caplog.at_level(logging.CRITICAL):
+        house = live(tmp_path, script)
+    assert house.calls.failed == 1
+    assert [record.hangup_reason for record in records(tmp_path)] == ["failed"]
+
+
+def test_a_call_that_cant_be_recorded_is_over_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def script(house: House) -> None:
+        sip = house.rings()
+        await asyncio.sleep(1)
+        house.calls.calls["dialog-1"].variables["odd"] = object()
+        sip.happens(Ended("peer", "BYE"))
+        assert await house.calls.drain(5)
+
+    house = live(tmp_path, script)
+    assert [call.id for call in house.ended] == ["dialog-1"]
+    assert house.dialogue.names()[-1] == "hangup"
+    assert "there can't be a record" in caplog.text
+    assert records(tmp_path) == []
+
+
 def test_leaving_hangs_all_calls_up(tmp_path: Path) -> None:
     async def script(house: House) -> None:
         house.rings(dialog_id="one")
@@ -312,6 +349,20 @@ def test_messages_before_the_call_are_in_its_dump(tmp_path: Path) -> None:
 
     live(tmp_path, script)
     assert "INVITE sip:bot" in (tmp_path / "recorders" / "dialog-1.events.jsonl").read_text()
+
+
+def test_of_the_dialogs_of_one_call_the_latest_are_known(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.rings()
+        await asyncio.sleep(1)
+        for number in range(101):
+            house.calls.calls["dialog-1"].on_dialog(f"party-{number}")
+        for number in (0, 1, 100):
+            house.calls.on_sip_message("<", f"NOTIFY {number}".encode(), 0, f"party-{number}", PEER)
+
+    live(tmp_path, script)
+    dump = (tmp_path / "recorders" / "dialog-1.events.jsonl").read_text()
+    assert [f"NOTIFY {number}" in dump for number in (0, 1, 100)] == [False, True, True]
 
 
 def test_messages_of_no_call_are_not_kept_for_ever(tmp_path: Path) -> None:

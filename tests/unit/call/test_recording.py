@@ -66,3 +66,8 @@ def test_each_further_part_has_its_own_file() -> None:
     second = plan.next_part()
     assert (second.path, second.rate_hz, second.flush_ms) == ("a/b-2-2.wav", 8_000, 100)
     assert second.next_part().path == "a/b-2-3.wav"
+
+
+def test_an_empty_name_is_called_so() -> None:
+    with pytest.raises(LocalProtocolError, match="^recorderFile is empty; name a file$"):
+        below(ROOT, "/", what="recorderFile")

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from active_call.call import voice as voice_module
+from active_call.call.audio import voice as voice_module
 from active_call.call.succession import take_place
 from active_call.lanes.messages import (
     DigitReceived,
@@ -16,12 +16,12 @@ from active_call.lanes.messages import (
     StopRecording,
 )
 from active_call.sip.agent import SipCall
-from active_call.sip.events import Acknowledged, Ended
+from active_call.sip.events import Acknowledged, Ended, Ringing
 from active_call.wire import events
 from active_call.wire.commands import Hangup, Mute
 from active_call.wire.options import CallOption, RecorderOption
 from tests.unit.call.fakes import OFFER, NotingSip, SampleVoice
-from tests.unit.call.scene import VOICE, Scene, newcomer, says, takes_place, transferred
+from tests.unit.call.scene import VOICE, Scene, newcomer, refers, says, takes_place, transferred
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +97,41 @@ def test_the_party_keeps_hearing_whoever_is_the_peer() -> None:
         await scene.give(Hangup())
 
     Scene().play(script)
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_whoever_is_the_peer_hears_that_the_party_is_called(connected: bool) -> None:
+    async def script(scene: Scene) -> None:
+        await asyncio.sleep(0.01)
+        await scene.give(refers())
+        scene.sip.parties[0].happens(Ringing(180, "Ringing", None))
+        await asyncio.sleep(0.01)
+        assert scene.playing()
+        if connected:
+            scene.sip.parties[0].answers()
+            await asyncio.sleep(0.01)
+        takes_place(scene, scene.sip)
+        await asyncio.sleep(0.01)
+        assert scene.playing() is not connected
+        await scene.give(Hangup())
+
+    Scene().play(script)
+
+
+def test_one_who_takes_the_partys_place_and_never_describes_itself_is_hung_up_on() -> None:
+    async def script(scene: Scene) -> None:
+        party = await transferred(scene, auto_hangup=True)
+        _, leg, sip = takes_place(scene, party, offer=None)
+        sip.remote_sdp = None
+        sip.happens(Acknowledged())
+        await asyncio.sleep(0.01)
+        assert sip.done == ["accept", "hangup"]
+        assert leg.lane.closing
+        assert scene.call.over
+
+    scene = Scene().play(script)
+    assert [event.reason for event in scene.all(events.Hangup)] == ["failed", "refer"]
+    assert scene.errors()[0][0] == "refer"
 
 
 @pytest.mark.parametrize("answer", [OFFER, None])

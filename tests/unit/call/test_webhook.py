@@ -1,13 +1,15 @@
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from active_call.call.webhook import Webhook, WebhookError
+from active_call.call.webhook import Webhook, WebhookError, webhook_body
 from active_call.config import WebhookHandler
 from active_call.outbound import FetchError, Origin, Outbound
+from active_call.sip.agent import SipCall
 from active_call.testing.clock import run
+from tests.unit.call.fakes import OFFER, NotingSip
 
 HANGS = -1
 BODY = {"event": "invite", "callee": "sip:bob@pbx.example"}
@@ -104,3 +106,19 @@ def test_all_targets_have_five_seconds_together() -> None:
 
     assert run(scenario()) == 5.0
     assert len(services.asked) == 5
+
+
+def test_the_body_has_the_fields_of_both_kinds_of_clients() -> None:
+    body = webhook_body(cast("SipCall", NotingSip()), created_at="2023-11-14T22:13:20.000Z")
+    assert body == {
+        "event": "invite",
+        "dialogId": "dialog-1",
+        "createdAt": "2023-11-14T22:13:20.000Z",
+        "caller": "sip:alice@example.com",
+        "callee": "sip:bot@example.com",
+        "headers": ["X-Account: 7"],
+        "offer": OFFER.decode(),
+        "call_id": "dialog-1",
+        "from_tag": "from",
+        "to_tag": "to",
+    }
