@@ -1,4 +1,4 @@
-"""A conversation whose words are yours: `python examples/dialogue.py sip:bob@example.com [ws://host:port]`."""
+"""A conversation whose words are yours: `.venv/bin/python examples/dialogue.py sip:bob@example.com [ws://host:port]`."""
 
 import asyncio
 import sys
@@ -32,4 +32,6 @@ async def main(callee: str, url: str = "ws://localhost:8080") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

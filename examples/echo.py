@@ -1,4 +1,4 @@
-"""A call over a WebSocket whose client sends back what it hears: `python examples/echo.py [ws://host:port]`."""
+"""A call over a WebSocket whose client sends back what it hears: `.venv/bin/python examples/echo.py [ws://host:port]`."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Telephone somebody and speak: `python examples/outbound.py sip:bob@example.com "Hello!" [ws://host:port]`."""
+"""Telephone somebody and speak: `.venv/bin/python examples/outbound.py sip:bob@example.com "Hello!" [ws://host:port]`."""
 
 import asyncio
 import sys
@@ -14,8 +14,10 @@ async def main(callee: str, text: str, url: str = "ws://localhost:8080") -> None
         await call.until(events.Answer, timeout=60)
         await call.tts(text, auto_hangup=True)
         hangup = await call.until(events.Hangup, timeout=600)
-        print(f"hung up: {hangup.reason}")
+        print(hangup.detail)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

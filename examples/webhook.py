@@ -1,4 +1,4 @@
-"""Answer telephone calls: `python examples/webhook.py [ws://host:port] [port]`.
+"""Answer telephone calls: `.venv/bin/python examples/webhook.py [ws://host:port] [port]`.
 
 The gateway is told where to ask, with `--handler http://localhost:8090/webhook`.
 """

@@ -2,15 +2,18 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from active_call.config import load_config
 from active_call.wire.options import CallOption
+from tests.interop import kamailio
+from tests.needs import need
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted((DOCS / "connect").glob("*.md"))
+PAGES = [*sorted((DOCS / "connect").glob("*.md")), DOCS / "configuration.md"]
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -27,9 +30,6 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "text"), [pytest.param(*one, id=one[0]) for one in blocks("toml")])
 def test_toml_is_a_working_configuration(tmp_path: Path, name: str, text: str) -> None:
-    for file in ("certs/fullchain.pem", "certs/privkey.pem"):
-        (tmp_path / file).parent.mkdir(exist_ok=True)
-        (tmp_path / file).touch()
     path = tmp_path / "active-call.toml"
     path.write_text(text, encoding="utf-8")
     config = load_config(path, {})
@@ -47,5 +47,17 @@ def test_json_is_the_body_of_a_call(name: str, text: str) -> None:
 
 def test_every_page_is_linked_from_the_first_one() -> None:
     index = (DOCS / "connect" / "README.md").read_text(encoding="utf-8")
-    for page in PAGES:
+    for page in (DOCS / "connect").glob("*.md"):
         assert page.name == "README.md" or f"({page.name})" in index
+
+
+def test_the_configuration_of_kamailio_is_one(tmp_path: Path) -> None:
+    need(kamailio.installed(), "kamailio")
+    [(_, text)] = blocks("kamailio")
+    [(_, dispatched)] = [one for one in blocks("") if "# set " in one[1]]
+    (tmp_path / "dispatcher.list").write_text(dispatched, encoding="utf-8")
+    text = text.replace("/etc/kamailio", str(tmp_path)).replace("198.51.100.1", "127.0.0.1")
+    path = tmp_path / "kamailio.cfg"
+    path.write_text(text, encoding="utf-8")
+    done = subprocess.run(["kamailio", "-c", "-f", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from active_call.call import hold_music
-from active_call.call import voice as voice_module
+from active_call.call.audio import voice as voice_module
+from active_call.call.transfer import hold_music
 from active_call.lanes.messages import DigitReceived
 from active_call.lanes.table import Table
 from active_call.sip import events as sip_events

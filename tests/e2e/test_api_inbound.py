@@ -225,10 +225,13 @@ def test_t09_a_hook_that_fails_is_503_at_once(gateway: GatewayProcess, hook: Hoo
 
 def test_several_hooks_take_turns(tmp_path: Path) -> None:
     async def scene(first: Hook, second: Hook, gateway: GatewayProcess) -> list[int]:
-        for _ in range(4):
+        async def one_more(number: int) -> None:
             async with caller(gateway) as alice:
-                await asyncio.sleep(0.2)
+                await until(lambda: len(first.bodies) + len(second.bodies) == number)
                 alice.sip.hangup()
+
+        for number in range(1, 5):
+            await one_more(number)
         return [len(first.bodies), len(second.bodies)]
 
     with Hook() as first, Hook() as second:

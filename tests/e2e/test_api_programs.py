@@ -85,7 +85,7 @@ def test_outbound(gateway: GatewayProcess) -> None:
             assert phones.phones[0].heard
             return printed
 
-    assert run(scene()) == "hung up: system\n"
+    assert run(scene()) == "hung up after the last playback\n"
 
 
 def test_dialogue(gateway: GatewayProcess) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from active_call.call.mediapass import MediaPass
+from active_call.call.audio.mediapass import MediaPass
 from active_call.core.audio import Pcm
 from active_call.outbound import Outbound
 from active_call.testing.fakecall import FakeCall

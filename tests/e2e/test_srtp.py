@@ -18,7 +18,7 @@ from tests.e2e.api import TALK, option, run, tone, until
 pytestmark = pytest.mark.e2e
 
 OPTIONS: tuple[Any, ...] = (None, False, True, "require")
-REFUSAL = "488 encryption is required here (srtp = require) and RTP/AVP was offered"
+REFUSAL = "488 encryption is required here (enable_srtp = require) and RTP/AVP was offered"
 
 
 def expected(config: Any, asked: Any) -> bool:

@@ -242,4 +242,4 @@ def test_what_cant_be_agreed_on_is_refused_in_words() -> None:
         return refused
 
     (refusal,) = run(scene())
-    assert refusal == "488 encryption is required here (srtp = require) and RTP/AVP was offered"
+    assert refusal == "488 encryption is required here (enable_srtp = require) and RTP/AVP was offered"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from active_call.call.dialing import DialPlan
+from active_call.call.dialing.plan import DialPlan
 from active_call.call.leg import MediaPolicy, SipLeg
 from active_call.client import Session, connect
 from active_call.core.audio import Pcm
@@ -202,6 +202,7 @@ def test_t21_t22_music_until_the_answer_then_both_hear_each_other(
     record = record_of(gateway, call_id)
     assert record["hangupReason"] == ("byRefer" if auto_hangup else "bySystem")
     leg = record["referCallrecord"]
+    assert record["referCallrecords"] == [leg]
     assert (leg["callType"], leg["hangupReason"], leg["statusCode"]) == ("b2bua", "byCallee", 200)
     rate, samples = read_wav(gateway.directory / "config" / "recorders" / file)
     left, right = samples[:, 0], samples[:, 1]

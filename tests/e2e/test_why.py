@@ -234,7 +234,7 @@ def test_encryption_capacity_and_the_end(tmp_path: Path) -> None:
     low = 30_000 + 2 * (free_port() % 1000)
     with GatewayProcess(tmp_path, {"p.md": TALK}, "p.md", config=config, rtp_ports=(low, low + 1)) as gateway:
         plain, second, late = run(scene(gateway))
-    assert plain.why == "encryption is required here (srtp = require) and RTP/AVP was offered"
+    assert plain.why == "encryption is required here (enable_srtp = require) and RTP/AVP was offered"
     assert second.why == f"out of media capacity: no RTP port is free in {low}-{low + 1}"
     assert late.why == "Server shutting down"
     assert second.headers["Retry-After"] == "5"

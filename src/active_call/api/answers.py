@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import Route
 
-from active_call.api.problems import explain_all
+from active_call.wire.problems import explain_all
 
 
 class Problem(BaseModel):

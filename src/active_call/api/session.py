@@ -8,11 +8,11 @@ from pydantic import ValidationError
 
 from active_call.api.compat import audio_event, with_older_names
 from active_call.api.ports import ApiCall
-from active_call.api.problems import explain
 from active_call.api.query import Query
 from active_call.call.reasons import CLIENT_GONE
 from active_call.wire.commands import parse_command
 from active_call.wire.events import Event, Hangup, Ping
+from active_call.wire.problems import explain
 
 _UNHANDLED = 64
 """Messages of the client that may wait for the call; with more, its socket is read no further."""

@@ -18,6 +18,7 @@ _URI = re.compile(
     r"(?::(?P<port>[0-9]+))?(?:;[^\s<>]*)?"
 )
 _MAX_PORT = 65_535
+_COMMANDS = ("demo", "schema", "trace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +93,39 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="talk to a sample agent on this machine", allow_abbrev=False)
     commands.add_parser("schema", help="print the JSON Schema of commands and events", allow_abbrev=False)
     trace = commands.add_parser("trace", help="print the SIP ladder of a call", allow_abbrev=False)
+    trace.add_argument(
+        "--conf", metavar="FILE", type=Path, default=argparse.SUPPRESS, help="the gateway's configuration file"
+    )
     trace.add_argument("dump", metavar="CALL", help="its id (or a part of it), or its .events.jsonl file")
     demo.add_argument("--once", action="store_true", help="make one scripted call and exit")
     return parser
 
 
 def _refuse_unknown(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-    """Name an unknown flag: argparse would take its value for a command and complain about that."""
+    """Name an unknown flag or command: argparse takes a flag's value for a command and complains about that."""
+    if argv and argv[0] not in _COMMANDS and not argv[0].startswith("-"):
+        parser.error(f'there is no command "{argv[0]}"; {_instead(argv[0])}')
     known = [*parser._option_string_actions, "--once"]
     for word in argv:
         flag = word.partition("=")[0]
-        if flag.startswith("--") and flag != "--" and flag not in known:
-            near = get_close_matches(flag, [name for name in known if name.startswith("--")], n=1)
+        if re.match("--?[A-Za-z]", flag) and flag not in known:
+            near = get_close_matches(f"--{flag.lstrip('-')}", [name for name in known if name[1] == "-"], n=1)
             parser.error(f"unknown flag {flag}" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def _instead(word: str) -> str:
+    """What somebody may have meant who began with `word`."""
+    for ending, flag in ((".md", "--handler"), (".toml", "--conf")):
+        if word.endswith(ending):
+            return f"did you mean {flag} {word}?"
+    if word.lower().startswith(("sip:", "sips:")):
+        return f"did you mean --call {word}?"
+    near = get_close_matches(word, _COMMANDS, n=1)
+    return (
+        f"did you mean {near[0]}?"
+        if near
+        else f"known are {', '.join(_COMMANDS)}; without one the gateway runs"
+    )
 
 
 def _sip(text: str) -> dict[str, tuple[str, Any]]:

@@ -104,6 +104,8 @@ async def _place_call(gateway: "Gateway", uri: str, playbook: str, stopping: asy
     gateway.calls.on_record = on_record
     try:
         placed = await gateway.call(uri, playbook)
+    except FileNotFoundError:
+        raise ConfigError(f"--call: there is no playbook {playbook}, here or below config/playbook") from None
     except OSError as error:
         raise ConfigError(f"--call: playbook {playbook}: {os.strerror(error.errno or 0)}") from None
     await stopping.wait()

@@ -123,14 +123,14 @@ class Session:
     ) -> E:
         """The next event of one kind; those before it are passed over.
 
-        Raises TimeoutError, and ConnectionLost if the call ended first, naming how.
+        Raises TimeoutError, and ConnectionLost if the call ended first, saying why.
         """
         async with asyncio.timeout(timeout):
             async for event in self:
                 if isinstance(event, kind) and (where is None or where(event)):
                     return event
         assert self.hangup_event is not None
-        why = self.hangup_event.reason
+        why = self.hangup_event.detail or self.hangup_event.reason
         raise ConnectionLost(f"the call ended before {kind.__name__}: {why or 'no reason given'}")
 
     async def audio(self) -> AsyncIterator[bytes]:

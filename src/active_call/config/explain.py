@@ -19,9 +19,9 @@ _WRITE = {
     "float_type": "write a number",
     "bool_type": "write true or false, without quotes",
     "list_type": "write a list, [...]",
-    "dict_type": "write a table",
-    "model_type": "write a table",
-    "model_attributes_type": "write a table",
+    "dict_type": "write a table, [{key}]",
+    "model_type": "write a table, [{key}]",
+    "model_attributes_type": "write a table, [{key}]",
     "tuple_type": "write a pair, [name, value]",
 }
 _TYPES = {
@@ -82,8 +82,14 @@ def explain(error: ErrorDetails) -> str:
             return "is empty"
         case "string_pattern_mismatch":
             return f"does not look right; it must match {context['pattern']}"
+        case "multiple_of":
+            return f"{error['input']} is not a multiple of {context['multiple_of']}"
     if kind in _WRITE:
-        return f"is {_TYPES.get(type(error['input']), 'something else')}; {_WRITE[kind]}"
+        key = ".".join(part for part in key_path(error) if isinstance(part, str))
+        found = error["input"]
+        if kind == "list_type" and isinstance(found, dict):
+            return f"is one table; there may be several, so write [[{key}]]"
+        return f"is {_TYPES.get(type(found), 'something else')}; {_WRITE[kind].format(key=key)}"
     return error["msg"]
 
 

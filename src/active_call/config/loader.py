@@ -21,6 +21,15 @@ Overrides = Mapping[str, tuple[str, Any]]
 _ALIASES = {"sip_registrations": "register_users", "srtp": "enable_srtp"}
 """Other names of top-level keys."""
 
+_TOML_HINTS = {
+    "Expected newline or end of document after a statement": 'text needs quotes, key = "..."',
+    "Invalid value": 'text needs quotes, key = "..."',
+    "Expected '=' after a key in a key/value pair": "write key = value",
+    "Cannot overwrite a value": "the key stands there twice",
+    "Illegal character '\\n'": "the quotes are not closed",
+}
+"""What the parser says, and what the operator most likely has to do."""
+
 _TOML_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)")
 
 
@@ -83,7 +92,8 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         found = _TOML_LINE.search(what)
         line = int(found[1]) if found else text.count("\n") + 1
         what = _TOML_LINE.sub("", what).replace(" (at end of document)", "")
-        raise ConfigError(f"{name}:{line}: not valid TOML: {what}") from None
+        hint = f"; {_TOML_HINTS[what]}" if what in _TOML_HINTS else ""
+        raise ConfigError(f"{name}:{line}: not valid TOML: {what}{hint}") from None
     return values, key_lines(text)
 
 

@@ -1,5 +1,6 @@
 """Every key of the configuration, its default and its check."""
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -134,10 +135,16 @@ class HttpRecords(Section):
     keep_media_copy: bool = False
 
 
+def _ice_url(text: str) -> str:
+    if not re.match("(stuns?|turns?):.", text):
+        raise ValueError(f'"{text}" is no STUN or TURN server; write one like stun:stun.example.com:3478')
+    return text
+
+
 class IceServer(Section):
     """A STUN or TURN server for browser calls."""
 
-    urls: list[Annotated[str, Field(pattern="^(stuns?|turns?):.")]] = Field(min_length=1)
+    urls: list[Annotated[str, AfterValidator(_ice_url)]] = Field(min_length=1)
     username: str | None = None
     credential: SecretStr | None = None
     credential_type: str | None = None

@@ -129,7 +129,9 @@ def check_host_pattern(pattern: str) -> str:
         try:
             return str(ip_network(pattern, strict=False))
         except ValueError:
-            raise ValueError(f'"{pattern}" is not a network; write one like 10.0.0.0/8') from None
+            raise ValueError(
+                f'"{pattern}" is not a network; write one like 10.0.0.0/8, or only the host of a URL'
+            ) from None
     if pattern != "*" and parse_ip(pattern) is None and not _HOST.fullmatch(pattern.removeprefix("*.")):
         raise ValueError(f'"{pattern}" is not a host; write a name, *.name, an address, a network or *')
     return pattern

@@ -17,6 +17,7 @@ from active_call.speech.llm.rules import Rule, parse_rules
 from active_call.speech.providers import LlmOption
 from active_call.wire.model import Model
 from active_call.wire.options import AsrOption, CallOption, TtsOption, VadOption
+from active_call.wire.problems import explain_all
 
 VAD = VadOption(type="silero", speech_padding=200, silence_padding=500)
 """Without a `vad` block: a voice is told after 200 ms, and an utterance ends with 500 ms of silence."""
@@ -29,6 +30,8 @@ _FALLBACK = {
     "en": "Sorry, something went wrong here. Please say that again.",
     "zh": "抱歉，我这边出了点问题，请您再说一遍。",
 }
+_KEYS = "0123456789*#ABCD"
+_GOTO = re.compile(r"""<goto\s[^>]*?scene\s*=\s*["']([^"'>]+)""", re.IGNORECASE)
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _LATE = ("greeting", "fallback")
 _LATE_KEYS = frozenset(("prompt", "greeting", "rules", "hangup_headers", "hangupHeaders", "target"))
@@ -126,13 +129,14 @@ def load_playbook(
     warnings += scene_warnings + _check_targets(playbook)
     if playbook.option.asr is None:
         warnings.append(
-            f'{source}: only keys are heard: the recogniser of this machine knows no "{language}", '
-            "name another as asr.provider"
+            f"{source}: only keys are heard: the recogniser of this machine knows English only, not "
+            f'"{(front.asr and front.asr.language) or language}"; name another as asr.provider'
         )
-    if llm.features:
-        warnings.append(
-            f'{source}:{settings.line(("llm", "features"))}: "features" is read, but not effective yet'
-        )
+    warnings += [
+        f'{source}:{settings.line(("llm", name))}: "{name}" is read, but not effective yet'
+        for name in ("features", "summaryLimit", "summary_limit")
+        if (settings.values.get("llm") or {}).get(name)
+    ]
     check_templates(playbook, variables)
     return playbook.model_copy(update={"warnings": tuple(warnings)})
 
@@ -196,10 +200,8 @@ def _validate(values: dict[str, Any], settings: Settings, source: str) -> FrontM
     try:
         return FrontMatter.model_validate(values)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        line = settings.line(tuple(problem["loc"]))
-        raise PlaybookError(f"{where}: {problem['msg']}", source=source, line=line) from error
+        first = error.errors(include_url=False)[0]
+        raise PlaybookError(explain_all([first]), source=source, line=settings.line(first["loc"])) from error
 
 
 def _llm(front: FrontMatter, environment: Mapping[str, str]) -> LlmOption:
@@ -264,6 +266,8 @@ def _check_targets(playbook: Playbook) -> list[str]:
     ]
     for where, actions in places:
         for digit, action in actions.items():
+            if digit not in _KEYS:
+                warnings.append(f'{playbook.source}: {where}: there is no key "{digit}"; keys are {_KEYS}')
             if action.action == "goto" and action.scene not in known:
                 warnings.append(
                     f'{playbook.source}: {where}: key {digit} leads to an unknown scene "{action.scene}"'
@@ -272,6 +276,14 @@ def _check_targets(playbook: Playbook) -> list[str]:
         f'{playbook.source}: rule {number}: unknown scene "{rule.scene}"'
         for number, rule in enumerate(playbook.rules, 1)
         if rule.scene is not None and rule.scene not in known
+    ]
+    said = [("greeting", playbook.greeting or ""), ("fallback", playbook.fallback)]
+    said += [(f"rule {number}", text) for number, rule in enumerate(playbook.rules, 1) for text in rule.say]
+    warnings += [
+        f'{playbook.source}:{playbook.lines[name]}: {name}: <goto> leads to an unknown scene "{scene}"'
+        for name, text in said
+        for scene in _GOTO.findall(text)
+        if scene not in known and "{" not in scene
     ]
     return warnings
 

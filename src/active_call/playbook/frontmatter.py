@@ -96,7 +96,10 @@ class Settings:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = first_line + mark.line if mark else first_line
+            at = text.splitlines()[mark.line : mark.line + 1] if mark else []
             hint = '; put texts with { } [ ] , : ? or # in "quotes"'
+            if at and at[0].lstrip(" ").startswith("\t"):
+                hint = "; indent with spaces, not with tabs"
             raise PlaybookError(
                 f"the YAML is broken: {error.problem}{hint}", source=source, line=line
             ) from error

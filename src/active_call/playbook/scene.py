@@ -9,6 +9,7 @@ from active_call.core.errors import PlaybookError
 from active_call.playbook.options import DtmfAction, FollowUpOption
 from active_call.playbook.tags import Tag, scan_tag
 from active_call.wire.model import Model
+from active_call.wire.problems import explain
 
 DEFAULT = "default"
 
@@ -103,6 +104,4 @@ def _take(tag: Tag, found: dict[str, Any], source: str, line: int) -> None:
         elif tag.name == "followup":
             found.setdefault("follow_up", FollowUpOption.model_validate(attributes))
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in problem["loc"] if part not in ("goto", "transfer"))
-        raise PlaybookError(f"<{tag.name}> {where}: {problem['msg']}", source=source, line=line) from error
+        raise PlaybookError(f"<{tag.name}> {explain(error)}", source=source, line=line) from error

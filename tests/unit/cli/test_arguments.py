@@ -82,12 +82,37 @@ def test_wrong_values_are_named(flags: list[str], message: str) -> None:
         parse_arguments(flags)
 
 
-@pytest.mark.parametrize("flags", [["--htpp", "0.0.0.0:1"], ["--ht", "0.0.0.0:1"], ["demmo"], ["--conf"]])
+@pytest.mark.parametrize("flags", [["--htpp", "0.0.0.0:1"], ["--ht", "0.0.0.0:1"], ["--conf"]])
 def test_unknown_flags_exit_with_2(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse_arguments(flags)
     assert caught.value.code == 2
     assert "active-call: error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["demmo"], "did you mean demo?"),
+        (["hello.md"], "did you mean --handler hello.md?"),
+        (["active-call.toml"], "did you mean --conf active-call.toml?"),
+        (["sip:1001@192.0.2.10"], "did you mean --call sip:1001@192.0.2.10?"),
+        (["serve"], "known are demo, schema, trace; without one the gateway runs"),
+        (["-conf", "a.toml"], "unknown flag -conf; did you mean --conf?"),
+    ],
+)
+def test_a_wrong_first_word_is_answered_with_what_was_meant(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_arguments(words)
+    assert caught.value.code == 2
+    assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--conf", "a.toml", "trace", "x"], ["trace", "--conf", "a.toml", "x"]])
+def test_trace_takes_the_file_before_and_after(words: list[str]) -> None:
+    assert parse_arguments(words).conf == Path("a.toml")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,6 +85,9 @@ def test_until_can_be_choosy() -> None:
 def test_until_says_how_the_call_ended_instead() -> None:
     with pytest.raises(ConnectionLost, match="ended before Answer: busy"):
         run(session(Socket(HANGUP)).until(events.Answer))
+    told = HANGUP.model_copy(update={"detail": "the callee answered 486 Busy Here"})
+    with pytest.raises(ConnectionLost, match="ended before Answer: the callee answered 486 Busy Here"):
+        run(session(Socket(told)).until(events.Answer))
 
 
 def test_until_gives_up_in_time() -> None:

@@ -33,7 +33,16 @@ from active_call.core.errors import ConfigError
         ('codecs = "pcmu"', ":1: codecs: is text; write a list, [...]"),
         ('codecs = [\n"pcmu",\n"opsu"]', ':3: codecs[1]: "opsu" is not a codec; did you mean opus?'),
         ('handler = "a.md"', ":1: handler: is text; write a table"),
-        ("recording = true", ":1: recording: is true or false; write a table"),
+        ("recording = true", ":1: recording: is true or false; write a table, [recording]"),
+        (
+            '[register_users]\nserver = "a"\nusername = "b"',
+            ":1: register_users: is one table; there may be several, so write [[register_users]]",
+        ),
+        (
+            '[handler]\ntype = "playbook"\n[handler.rules]\nplaybook = "a.md"',
+            ":3: handler.rules: is one table; there may be several, so write [[handler.rules]]",
+        ),
+        ("[recording]\nsamplerate = 44099", ":2: recording.samplerate: 44099 is not a multiple of 25"),
         ('log_level = "warning"', ':1: log_level: "warning" is not known; did you mean warn?'),
         ('log_level = "x"', 'write one of "trace", "debug", "info", "warn", "error"'),
         ('accept_timeout = "50 parsecs"', ':1: accept_timeout: "50 parsecs" is not a duration'),

@@ -296,7 +296,12 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     [
         (b"a = 1\nb = = 2\n", ":2: not valid TOML: "),
         (b"a = 1\nb =", ":2: not valid TOML: "),
-        (b"a = 1\na = 2\n", ":2: not valid TOML: "),
+        (b"a = 1\na = 2\n", ":2: not valid TOML: Cannot overwrite a value; the key stands there twice"),
+        (b"addr = 0.0.0.0\n", "; text needs quotes"),
+        (
+            b'addr = "0.0.0.0\nudp_port = 1\n',
+            ":1: not valid TOML: Illegal character '\\n'; the quotes are not closed",
+        ),
         (b"a = '\xff'\n", "is not UTF-8 text"),
     ],
 )

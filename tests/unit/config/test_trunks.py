@@ -37,6 +37,13 @@ def test_the_user_is_that_of_the_credential() -> None:
     assert (user.user, user.username) == ("1001", "bot")
 
 
+def test_a_pbx_may_want_another_authentication_id() -> None:
+    text = SEED.replace('password = "secret123"', 'password = "secret123"\nauth_username = "id-77"')
+    [user] = parse_config(text).register_users
+    assert user.user == "1001"
+    assert user.credentials == Credentials("id-77", "secret123", "pbx.example.com")
+
+
 def test_the_password_may_stand_beside_the_username() -> None:
     [user] = parse_config(
         '[[sip_registrations]]\nname = "main"\nserver = "sip.example.com"\nusername = "u"\n'
@@ -112,7 +119,7 @@ def test_an_overlong_uri_is_not_searched() -> None:
     ("match", "by", "complaint"),
     [
         ("((", "", r":2: rewrites\[0\]\.match: .* is not a regular expression"),
-        ("(a)", "$2", r":1: rewrites\[0\]: .* match has no group 2"),
+        ("(a)", "$2", r":1: rewrites\[0\]: .* match has no group 2$"),
         ("(a)", "$1x", r"match has no group 1x; write \${1}"),
         ("a", "${name}", "match has no group name"),
     ],

@@ -36,7 +36,9 @@ def test_a_playbook_without_blocks_runs_on_this_machine() -> None:
 def test_without_a_recogniser_for_the_language_only_keys_are_heard() -> None:
     playbook = load("greeting: 您好")
     assert playbook.option.asr is None
-    assert 'knows no "zh", name another' in playbook.warnings[0]
+    assert 'knows English only, not "zh"; name another' in playbook.warnings[0]
+    german = load("greeting: Hello\nasr: {language: de}")
+    assert 'not "de"' in german.warnings[0]
     assert load("greeting: 您好\nasr: {provider: openai}").option.asr is not None
 
 
@@ -104,17 +106,24 @@ def test_yaml_is_read_by_the_core_rules() -> None:
         ("greeting: Hi\na: ]", "p.md:3: the YAML is broken"),
         (
             "greeting: Hi\nfollowUp:\n  timeout: soon",
-            'p.md:4: followUp.timeout: Value error, "soon" is not a duration',
+            'p.md:4: followUp.timeout: "soon" is not a duration',
         ),
         (
             "greeting: Hi\ninterruption: {strategy: loud}",
-            "p.md:3: interruption.strategy: Input should be 'both'",
+            "p.md:3: interruption.strategy: must be 'both', 'vad', 'asr' or 'none'",
         ),
-        ("dtmf:\n  1: {action: goto}", "p.md:3: dtmf.1.goto.scene: Field required"),
-        ("dtmf:\n  1: {action: jump}", "p.md:3: dtmf.1: Input tag 'jump'"),
+        ("dtmf:\n  1: {action: goto}", "p.md:3: dtmf.1.goto.scene: is missing"),
+        (
+            "dtmf:\n  1: {action: jump}",
+            'p.md:3: dtmf.1.action: there is no action "jump"; known are goto, transfer, hangup',
+        ),
         ("greeting: a\ngreeting: b", 'p.md:3: the key "greeting" stands here twice'),
         ("just text", "p.md:2: the settings are not `key: value` lines"),
-        ("rules:\n  - {when: x}", "p.md:2: rule 1: say: Field required"),
+        ("rules:\n  - {when: x}", "p.md:2: rule 1: say: is missing"),
+        (
+            "llm:\n\tprovider: x",
+            "p.md:3: the YAML is broken: found character that cannot start any token; indent with spaces",
+        ),
         ("a: &a [*a]", "p.md:2: an alias refers to itself"),
     ],
 )
@@ -145,11 +154,15 @@ def test_unknown_keys_are_warnings_with_the_nearest_name() -> None:
 
 
 def test_what_is_not_effective_yet_is_a_warning() -> None:
-    playbook = load("posthook: {url: 'https://a.b'}\ndtmfCollectors: {pin: {digits: 4}}\nllm: {features: [x]}")
+    playbook = load(
+        "posthook: {url: 'https://a.b'}\ndtmfCollectors: {pin: {digits: 4}}\n"
+        "llm: {features: [x], summaryLimit: 5}"
+    )
     assert [warning.split(": ")[1].split()[0] for warning in playbook.warnings] == [
         '"posthook"',
         '"dtmfCollectors"',
         '"features"',
+        '"summaryLimit"',
     ]
 
 
@@ -159,6 +172,15 @@ def test_keys_that_lead_nowhere_are_a_warning() -> None:
         'key 1 leads to an unknown scene "nowhere"',
         'key 2 leads to an unknown scene "b"',
     ]
+    playbook = load(
+        "dtmf: {x: {action: hangup}}\ngreeting: 'Hi <goto scene=\"a\"/>'\n"
+        "rules:\n  - say: '<goto scene=\"b\"/>'"
+    )
+    assert playbook.warnings == (
+        'p.md: dtmf: there is no key "x"; keys are 0123456789*#ABCD',
+        'p.md:3: greeting: <goto> leads to an unknown scene "a"',
+        'p.md:5: rule 1: <goto> leads to an unknown scene "b"',
+    )
 
 
 # --- the environment and the call's data --------------------------------------------------------------

@@ -62,9 +62,12 @@ def test_lines_keep_their_numbers() -> None:
     ("body", "text"),
     [
         ("\n<dtmf action='hangup'/>", 'p.md:11: <dtmf> needs digit="…"'),
-        ("<dtmf digit='1' action='goto'/>", "p.md:10: <dtmf> scene: Field required"),
-        ("<dtmf digit='1' action='jump'/>", "p.md:10: <dtmf> : Input tag 'jump'"),
-        ("<followup/>", "p.md:10: <followup> timeout: Field required"),
+        ("<dtmf digit='1' action='goto'/>", "p.md:10: <dtmf> goto.scene: is missing"),
+        (
+            "<dtmf digit='1' action='jump'/>",
+            'p.md:10: <dtmf> action: there is no action "jump"; known are goto, transfer, hangup',
+        ),
+        ("<followup/>", "p.md:10: <followup> timeout: is missing"),
         ("<expect>yes", "p.md:10: <expect> is not closed"),
         ("a\n# Scene:\nb", "p.md:11: a scene needs a name"),
     ],

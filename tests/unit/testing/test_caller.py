@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from active_call.call.dialing import DialPlan
+from active_call.call.dialing.plan import DialPlan
 from active_call.call.leg import MediaPolicy, SipLeg
 from active_call.core.errors import ActiveCallError
 from active_call.lanes.messages import ConfigureLane, DigitReceived, SendDigits

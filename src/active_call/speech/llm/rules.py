@@ -11,6 +11,7 @@ from active_call.speech.llm.hints import occasion_of
 from active_call.speech.providers import ChatMessage
 from active_call.speech.turn import bare_words
 from active_call.wire.model import Model, also
+from active_call.wire.problems import explain
 
 OCCASIONS = ("start", "followup", "dtmf", "transfer")
 
@@ -71,9 +72,7 @@ def parse_rules(rules: Sequence[dict[str, Any]], *, where: str) -> list[Rule]:
             if isinstance(parsed[-1].when, str):
                 re.compile(parsed[-1].when)
         except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False)[0]
-            key = problem["loc"][0] if problem["loc"] else ""
-            raise PlaybookError(f"{where}: rule {number}: {key}: {problem['msg']}") from error
+            raise PlaybookError(f"{where}: rule {number}: {explain(error)}") from error
         except re.error as error:
             raise PlaybookError(f"{where}: rule {number}: when: not a regular expression: {error}") from error
     return parsed

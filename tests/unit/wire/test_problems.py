@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from active_call.api.problems import explain
 from active_call.wire.commands import parse_command
+from active_call.wire.problems import explain
 
 
 def problem_of(text: str) -> str:
@@ -22,7 +22,11 @@ def problem_of(text: str) -> str:
         ("{", "not JSON: EOF while parsing an object at line 1 column 1"),
         ('{"text": "x"}', "command: is missing"),
         ('{"command": "hangupp"}', 'command: there is no command "hangupp"; did you mean hangup?'),
-        ("[]", "must be an object"),
+        ("[]", "must be an object, {...}"),
+        (
+            '{"command": "sendDtmf", "digits": "12x"}',
+            "sendDtmf.digits: must match ^[0-9*#A-Da-d]{1,64}$",
+        ),
         ('{"command": "tts"}', "tts.text: is missing"),
         ('{"command": "tts", "text": 5}', "tts.text: must be text"),
         ('{"command": "interrupt", "graceful": "perhaps"}', "interrupt.graceful: must be true or false"),

@@ -1,4 +1,4 @@
-"""What is wrong with something a client sent, in one sentence that names the field as the client wrote it."""
+"""What is wrong with what a client or playbook says: one sentence that names the field as it was written."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import ValidationError
 
 _SHOWN = 3
-_COMMANDS = "command"
 
 _WANTED = {
     "string_type": "must be text",
@@ -18,11 +17,13 @@ _WANTED = {
     "float_parsing": "must be a number",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
-    "dict_type": "must be an object",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-    "list_type": "must be a list",
+    "dict_type": "must be an object, {...}",
+    "model_type": "must be an object, {...}",
+    "model_attributes_type": "must be an object, {...}",
+    "list_type": "must be a list, [...]",
+    "tuple_type": "must be a list, [...]",
     "missing": "is missing",
+    "string_too_short": "is empty",
 }
 
 
@@ -47,13 +48,18 @@ def _field(error: Mapping[str, Any]) -> str:
     if path and path[0] == "body":  # FastAPI puts in front where the value stands
         path = path[1:]
     if error["type"].startswith("union_tag"):
-        path.append(_COMMANDS)
+        path.append(_discriminator(error))
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
 def _is_branch(part: str | int) -> bool:
     """Parts of pydantic's path that no client wrote: the branch of a union."""
     return isinstance(part, str) and (part in ("bool", "int", "float", "str") or "[" in part)
+
+
+def _discriminator(error: Mapping[str, Any]) -> str:
+    """The field that says which of several kinds this is: `command`, `action`."""
+    return str(error["ctx"]["discriminator"]).strip("'")
 
 
 def _text(error: Mapping[str, Any]) -> str:
@@ -65,8 +71,8 @@ def _text(error: Mapping[str, Any]) -> str:
             known = [word.strip("' ") for word in context["expected_tags"].split(",")]
             near = get_close_matches(str(context["tag"]), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-            return f'there is no command "{str(context["tag"])[:40]}"; {hint}'
-        case "literal_error":
+            return f'there is no {_discriminator(error)} "{str(context["tag"])[:40]}"; {hint}'
+        case "literal_error" | "enum":
             return f"must be {context['expected']}"
         case "greater_than_equal":
             return f"must be {context['ge']:g} or more"
@@ -74,6 +80,8 @@ def _text(error: Mapping[str, Any]) -> str:
             return f"must be more than {context['gt']:g}"
         case "less_than_equal":
             return f"must be {context['le']:g} or less"
+        case "string_pattern_mismatch":
+            return f"must match {context['pattern']}"
         case "json_invalid":
             return f"not JSON: {context['error']}"
         case "value_error":
