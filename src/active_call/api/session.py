@@ -85,6 +85,7 @@ class ApiSession:
             await self._carry_out_all()
         finally:
             self._unfollow()
+            del self._unfollow  # it refers to us
             self.call.on_audio = None
             self.call.end(CLIENT_GONE)
 

@@ -22,6 +22,7 @@ from active_call.api.query import Query
 from active_call.api.session import ApiSession
 from active_call.core.channel import ChannelFull
 from active_call.core.errors import ActiveCallError
+from active_call.core.owner import weakly
 
 log = logging.getLogger(__name__)
 _quiet = logging.getLogger(f"{__name__}.protocol")
@@ -72,7 +73,7 @@ class CallSocket(asyncio.Protocol):
         self._reception = reception
         self._connections = connections
         self._websocket = ServerProtocol(max_size=MAX_MESSAGE, logger=_quiet)
-        self._outbox = Outbox(self._write)
+        self._outbox = Outbox(weakly(self._write))
         self._session: ApiSession | None = None
         self._parts: list[bytes] = []
         self._text = False
@@ -107,6 +108,7 @@ class CallSocket(asyncio.Protocol):
         self._reception.ended(self)
         if self._session is not None:
             self._session.disconnected()
+            self._session = None
 
     def shutdown(self) -> None:
         """uvicorn stops."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from active_call.call.state import CallState
 from active_call.core.errors import LocalProtocolError
+from active_call.core.owner import Owner
 from active_call.media.lane import Lane
 from active_call.wire import events
 
@@ -19,6 +20,8 @@ FindCall = Callable[[str], "Call | None"]
 
 class Bridge:
     """One call's side of a bridge, if there is one."""
+
+    _call = Owner["Call"]()
 
     def __init__(self, call: "Call", find: FindCall, clock: Callable[[], float]) -> None:
         self.partner: Call | None = None

@@ -43,6 +43,7 @@ from active_call.call.transfer.transfers import Transfers
 from active_call.core.channel import ChannelFull, ControlChannel
 from active_call.core.errors import ActiveCallError, LocalProtocolError
 from active_call.core.log import CallLog
+from active_call.core.owner import weakly
 from active_call.lanes import messages as lane_messages
 from active_call.lanes.messages import LaneEvent
 from active_call.media.lane import Lane
@@ -113,8 +114,8 @@ class Call:
         subscription."""
         self.on_dialog: Callable[[str], None] = lambda sip_call_id: None
         """Is told the Call-ID of each further SIP dialog of this call."""
-        self.news = News(call_id, dump, lambda: self.end(CRASHED))
-        self.timers = Timers(self.post)
+        self.news = News(call_id, dump, weakly(self._crashed))
+        self.timers = Timers(weakly(self.post))
         self.setup = Setup(self, services)
         self.effects = Effects(self, services)
         self.transfer = Transfers(self, services)
@@ -222,6 +223,9 @@ class Call:
     def end(self, ending: Ending) -> None:
         """Ask the call to end; the first reason wins."""
         self.post(ending)
+
+    def _crashed(self) -> None:
+        self.end(CRASHED)
 
     @property
     def over(self) -> bool:
@@ -419,7 +423,7 @@ class Call:
 
     def _take_ears(self, lane: Lane) -> None:
         sounds = self._services.sounds
-        self._player = Player(self, lane, self.server_side_track, self._track_ended, media=sounds)
+        self._player = Player(self, lane, self.server_side_track, weakly(self._track_ended), media=sounds)
         self._listening = Listening(self, lane)
 
     def move_ears(self) -> None:

@@ -8,6 +8,7 @@ from active_call.call.reasons import ending_of_command
 from active_call.call.state import CallState
 from active_call.core.channel import ChannelFull
 from active_call.core.errors import ActiveCallError, LocalProtocolError
+from active_call.core.owner import Owner
 from active_call.outbound.guard import Origin
 from active_call.wire import commands, events
 from active_call.wire.commands import Command, Play, Tts
@@ -20,6 +21,8 @@ _WAITING_LIMIT = 1000
 
 class Dispatch:
     """Carries out the commands of one call, in order."""
+
+    _call = Owner["Call"]()
 
     def __init__(self, call: "Call") -> None:
         self._call = call

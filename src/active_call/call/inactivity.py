@@ -8,6 +8,7 @@ from active_call.call.reasons import inactive
 from active_call.call.session import is_loopback
 from active_call.call.why import Silence, silence
 from active_call.core.audio import TICK_SECONDS
+from active_call.core.owner import Owner
 from active_call.media.lane import Lane
 from active_call.sip.hop import is_public
 from active_call.sip.messages.uri import bracketed
@@ -21,6 +22,8 @@ _CHECK_SECONDS = 1.0
 
 class InactivityWatch:
     """Counts from the answer on. Neither ringing nor hold, by whichever side, is inactivity."""
+
+    _call = Owner["Call"]()
 
     def __init__(self, call: "Call") -> None:
         self.held = False

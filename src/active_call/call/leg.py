@@ -128,7 +128,7 @@ class SipLeg:
         self._applied = b""
         """The answer to it."""
         self._wants_hold = False
-        self._info_keys = InfoKeys(lambda kind, body: self.sip.info(kind, body))
+        self._info_keys: InfoKeys | None = None
 
     @classmethod
     def open(cls, plane: MediaPlane, address: str, policy: MediaPolicy) -> "SipLeg":
@@ -374,6 +374,8 @@ class SipLeg:
         if mode == "rfc4733" and not events:
             raise MediaError('mode "rfc4733": the peer takes no telephone-event; use "info" or "inband"')
         if mode == "info":
+            if self._info_keys is None:
+                self._info_keys = InfoKeys(self.sip.info)
             self._info_keys.press(digits, duration_ms=duration_ms, gap_ms=gap_ms)
         else:
             tones = mode == "inband"
@@ -382,7 +384,8 @@ class SipLeg:
 
     def hang_up(self, headers: Mapping[str, str]) -> None:
         """End the dialog in the way that fits its state; harmless without one."""
-        self._info_keys.stop()
+        if self._info_keys is not None:
+            self._info_keys.stop()
         if self._sip is not None:
             self._sip.hangup(headers=headers)
 

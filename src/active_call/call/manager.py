@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -317,16 +318,17 @@ class CallManager:
         assert self._tasks is not None, "the manager is entered before calls come"
         self.calls[call.id] = call
         self._by_sip_id[sip_call_id] = call
-        call.on_dialog = lambda further: self._follow_dialog(call, further)
+        call.on_dialog = partial(self._follow_dialog, call.id)
         for early in self._early.pop(sip_call_id, ()):
             call.news.dump.sip(*early)
         self.total += 1
         self._idle.clear()
         self._tasks.create_task(self._run(call, begin, sip_call_id), name=f"call {call.id}")
 
-    def _follow_dialog(self, call: Call, sip_call_id: str) -> None:
+    def _follow_dialog(self, call_id: str, sip_call_id: str) -> None:
         """A call has one more SIP dialog, whose messages are for its dump."""
-        if self._by_sip_id.setdefault(sip_call_id, call) is call:
+        call = self.calls.get(call_id)
+        if call is not None and self._by_sip_id.setdefault(sip_call_id, call) is call:
             further = self._further.setdefault(call.id, deque())
             further.append(sip_call_id)
             if len(further) > _FURTHER_DIALOGS:

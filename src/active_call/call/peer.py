@@ -8,6 +8,7 @@ from active_call.call.info import KeyWays, digit_of_info
 from active_call.call.leg import SipLeg
 from active_call.call.reasons import canceled, ending_of_dialog
 from active_call.call.renegotiation import renegotiate
+from active_call.core.owner import Owner
 from active_call.lanes import messages as lane_messages
 from active_call.lanes.messages import LaneEvent
 from active_call.lanes.table import LaneRef
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 class Peer:
     """The peer of one call. What it does is handed over here, in order."""
+
+    _call = Owner["Call"]()
 
     def __init__(self, call: "Call", clock: Callable[[], float]) -> None:
         self._call = call

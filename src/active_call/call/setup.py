@@ -24,6 +24,7 @@ from active_call.call.services import CallServices, Lead
 from active_call.call.state import CallInput, CallState
 from active_call.call.timers import Timer
 from active_call.core.errors import ActiveCallError, LocalProtocolError, RemoteProtocolError
+from active_call.core.owner import Owner
 from active_call.lanes.external import PCM_RATES, ExternalCodec
 from active_call.outbound.guard import Origin
 from active_call.sdp.crypto import without_keys
@@ -44,6 +45,8 @@ _UNANSWERED = (UsageState.CALLING, UsageState.EARLY)
 
 class Setup:
     """Brings one call up to its answer."""
+
+    _call = Owner["Call"]()
 
     def __init__(self, call: "Call", services: CallServices) -> None:
         self.playbook: str | None = None

@@ -234,6 +234,13 @@ class Lane:
             self._room.set()
             self._plane.release(self, CloseLane(self.ref.row, self.ref.generation))
 
+    def let_go(self) -> None:
+        """The media plane is done with the lane: nothing more comes, and nobody is kept for it."""
+        self.listener = self.on_audio = None
+        self._taps = ()
+        self._consumer = None
+        self.closed.set()
+
     def replay(self) -> list[ControlMessage]:
         """The messages that tell a new media process about this lane."""
         settings: list[ControlMessage | None] = [

@@ -380,7 +380,7 @@ class MediaPlane:
         if lane.statistics is not None and not lane.recording_pending:
             del self.lanes[lane.ref.row]
             heapq.heappush(self._free, lane.ref.row)
-            lane.closed.set()
+            lane.let_go()
 
     def _promoted(self, child: _Child, event: PlanePromoted) -> None:
         self.promotions += 1

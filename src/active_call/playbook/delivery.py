@@ -13,6 +13,7 @@ from itertools import zip_longest
 from typing import Literal, TypeAlias
 
 from active_call.core.channel import ControlChannel
+from active_call.core.owner import Owner
 from active_call.playbook.reply import Reply, Segment
 from active_call.playbook.splitter import Item, Say, Splitter
 from active_call.playbook.tags import Tag
@@ -47,6 +48,8 @@ class Delivery:
     `floor` waits until the agent may begin to speak, `act` takes the tags that are not speech, `hang_up` ends
     the call. `auto_hangup`: whether the call may hang up by itself at the end of the last track.
     """
+
+    _call = Owner[CallPort]()
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from active_call.core.channel import ControlChannel
 from active_call.core.errors import PlaybookError, ProviderError
 from active_call.core.log import CallLog
+from active_call.core.owner import Owner
 from active_call.core.streams import closing
 from active_call.playbook.delivery import Delivery
 from active_call.playbook.document import Playbook
@@ -66,6 +67,8 @@ _Notice: TypeAlias = Event | _TurnEnded
 
 class PlaybookDialogue:
     """A Dialogue that follows `playbook`; what it says of its own is written by `llm`."""
+
+    _call = Owner[CallPort]()
 
     def __init__(self, playbook: Playbook, *, llm: Llm) -> None:
         self._playbook = playbook

@@ -1,6 +1,7 @@
 """A SIP call as its owner holds it: commands that act at once, events that go to one listener."""
 
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -50,7 +51,7 @@ class SipCall:
         self._flush = flush
         self._listener: Listener | None = None
         self._queue: deque[SipEvent] = deque()
-        usage.call = self
+        usage.handle = weakref.ref(self)
 
     # --- what it is -----------------------------------------------------------------------------------
 

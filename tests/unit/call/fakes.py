@@ -74,6 +74,10 @@ class NotingSip:
         for event in self._waiting:
             listener(event)
 
+    def forget(self) -> None:
+        """As the real one does when it has told of the end."""
+        self._listener = None
+
     def happens(self, event: SipEvent) -> None:
         if isinstance(event, Ended):
             self.state = UsageState.ENDED

@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 
 from active_call.call.dialing.plan import DialPlan
+from active_call.call.info import InfoKeys
 from active_call.call.leg import AudioLeg, KeyMode, MediaPolicy, SipLeg
 from active_call.core.errors import MediaError, RemoteProtocolError
 from active_call.lanes.messages import PCMA, PCMU, TELEPHONE_EVENT, ConfigureLane, SendDigits
@@ -367,7 +368,8 @@ def test_plain_audio_is_refused_where_encryption_is_required() -> None:
 def test_keys_go_the_way_that_is_asked_for_or_possible(offer: bytes, mode: KeyMode, way: str) -> None:
     stage = Stage.called(offer)
     pressed: list[str] = []
-    stage.leg._info_keys.press = lambda digits, **_: pressed.append(digits)  # type: ignore[method-assign]
+    keys = stage.leg._info_keys = InfoKeys(lambda kind, body: None)
+    keys.press = lambda digits, **_: pressed.append(digits)  # type: ignore[method-assign]
     assert stage.leg.press("12#", mode=mode, duration_ms=100, gap_ms=80) == way
     sent = stage.plane.told(SendDigits)
     if way == "info":

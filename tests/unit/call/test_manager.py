@@ -1,7 +1,9 @@
 """All calls: who is let in, how they end, and that none can harm another."""
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
@@ -117,6 +119,25 @@ def test_an_inbound_call_lives_and_leaves_a_record(tmp_path: Path) -> None:
     (record,) = records(tmp_path)
     assert (record.call_id, record.hangup_reason, record.codec) == ("dialog-1", "byCaller", "pcmu")
     assert (tmp_path / "recorders" / "dialog-1.events.jsonl").is_file()
+
+
+def test_an_ended_call_is_given_back_without_a_garbage_collection(tmp_path: Path) -> None:
+    async def script(house: House) -> None:
+        house.calls.on_record = None
+        sip = house.rings()
+        call = weakref.ref(house.calls.calls["dialog-1"])
+        await asyncio.sleep(5)
+        gc.disable()
+        try:
+            sip.happens(Ended("peer", "BYE"))
+            sip.forget()
+            assert await house.calls.drain(1)
+            await asyncio.sleep(1)
+            assert call() is None
+        finally:
+            gc.enable()
+
+    live(tmp_path, script)
 
 
 @pytest.mark.parametrize(

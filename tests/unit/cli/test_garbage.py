@@ -20,7 +20,7 @@ class Cycle:
 
 @pytest.mark.parametrize(
     ("live", "ended", "expected"),
-    [(0, 0, False), (0, 1, True), (1, 1, False), (7, 499, False), (7, 500, True), (7, 0, False)],
+    [(0, 0, False), (0, 1, True), (1, 1, False), (7, 1999, False), (7, 2000, True), (7, 0, False)],
 )
 def test_it_is_due_when_nobody_talks_or_after_many_calls(live: int, ended: int, expected: bool) -> None:
     assert due(live, ended) is expected

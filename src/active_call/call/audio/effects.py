@@ -11,6 +11,7 @@ from active_call.call.recording import RecordingPlan
 from active_call.call.services import CallServices
 from active_call.core.audio import Pcm
 from active_call.core.errors import ActiveCallError, LocalProtocolError, MediaError
+from active_call.core.owner import Owner
 from active_call.media.lane import Lane
 from active_call.outbound.guard import Origin
 from active_call.wire.options import AmbianceOption, CallOption, RecorderOption, merge
@@ -24,6 +25,8 @@ _SERVER_SIDE_NAMES = ("serverSideTrack", "server-side-track")
 
 class Effects:
     """The audio settings of one call. Before it has a lane they are kept for it."""
+
+    _call = Owner["Call"]()
 
     def __init__(self, call: "Call", services: CallServices) -> None:
         self.recording: RecordingPlan | None = None

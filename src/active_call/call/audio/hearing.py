@@ -14,6 +14,7 @@ from typing import TypeAlias
 from active_call.core.audio import Pcm
 from active_call.core.channel import AudioChannel
 from active_call.core.errors import ProviderError
+from active_call.core.owner import Owner
 from active_call.lanes.messages import ConfigureVad, SpeechEnded, SpeechStarted, VadKind
 from active_call.media.lane import AudioConsumer, Lane
 from active_call.speech.providers import AsrResult, AsrStream, load_asr
@@ -62,6 +63,8 @@ _Item: TypeAlias = _Audio | _Expected | SpeechStarted | SpeechEnded
 class Hearing:
     """Voice activity detection and recognition of one lane."""
 
+    _call = Owner[CallPort]()
+
     def __init__(self, lane: Lane, call: CallPort, post: Callable[[Recognised | HearingFailed], None]) -> None:
         self._lane = lane
         self._call = call
@@ -109,6 +112,7 @@ class Hearing:
         self._lane.listen(None)
         if self._task is not None:
             self._task.cancel()
+            self._task = None  # its traceback would lead back here
 
     def pause(self) -> None:
         """The recogniser gets nothing until `resume`; what it was getting ends here."""

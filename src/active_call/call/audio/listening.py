@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from active_call.call.audio.hearing import Hearing, HearingFailed, Recognised
 from active_call.call.timers import Timer
 from active_call.core.audio import Pcm
+from active_call.core.owner import Owner, weakly
 from active_call.lanes import messages as lane_messages
 from active_call.media.lane import Lane
 from active_call.speech.amd import MachineDetector, Verdict
@@ -26,6 +27,8 @@ _TURN_END_MS = 300
 class Listening:
     """The ears of one call: for its peer, or with `refer` for the party that it was transferred to."""
 
+    _call = Owner["Call"]()
+
     def __init__(
         self, call: "Call", lane: Lane, *, track_id: str | None = None, refer: bool | None = None
     ) -> None:
@@ -33,7 +36,7 @@ class Listening:
         self._lane = lane
         self._track_id = track_id or call.id
         self._refer = refer
-        self._hearing = Hearing(lane, call, self._later)
+        self._hearing = Hearing(lane, call, weakly(self._later))
         self._option = CallOption()
         self._wait_input: Timer | None = None
         self._silence: Timer | None = None

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from active_call.call.audio.playout import Playout
 from active_call.core.audio import SAMPLE_RATE, Pcm, samples_to_ms
 from active_call.core.channel import AudioChannel
+from active_call.core.owner import Owner
 from active_call.core.resample import Resampler
 from active_call.core.urls import mask_urls
 from active_call.outbound import FetchError, GuardError, Origin, Outbound
@@ -91,6 +92,8 @@ class Samples:
 
 class MediaPass:
     """One call's media pass. `run` is a task of the call and ends with it."""
+
+    _call = Owner[CallPort]()
 
     def __init__(
         self,

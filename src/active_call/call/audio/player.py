@@ -15,6 +15,7 @@ from active_call.call.audio.track import Track
 from active_call.core.audio import Pcm, samples_to_ms
 from active_call.core.channel import ChannelFull
 from active_call.core.errors import MediaError
+from active_call.core.owner import Owner, weakly
 from active_call.lanes.messages import Flushed, MarkPlayed
 from active_call.media.files import MediaSource
 from active_call.media.lane import Lane
@@ -31,6 +32,8 @@ _MAX_WAITING = 1000
 class Player:
     """Plays what `tts` and `play` commands ask for. `on_end` gets each track, and whether it was whole."""
 
+    _call = Owner[CallPort]()
+
     def __init__(
         self,
         call: CallPort,
@@ -44,7 +47,7 @@ class Player:
         self._lane = lane
         self._track_id = track_id
         self._on_end = on_end
-        self._production = Production(call, lane, track_id, self._silent, media or MediaSource())
+        self._production = Production(call, lane, track_id, weakly(self._silent), media or MediaSource())
         self._current: Track | None = None
         self._waiting: deque[Track] = deque()
         """Tracks that begin when the one before has ended."""

@@ -9,6 +9,7 @@ from active_call.call.audio.track import Track
 from active_call.call.audio.voice import Speech, Voice, option_of
 from active_call.core.audio import SAMPLE_RATE, TICK_SAMPLES, Pcm, ms_to_samples
 from active_call.core.errors import ActiveCallError
+from active_call.core.owner import Owner, weakly
 from active_call.core.streams import closing
 from active_call.core.urls import mask_urls
 from active_call.media.files import MediaSource
@@ -29,6 +30,8 @@ class Production:
     `on_silent` gets each track that turns out to have no audio at all.
     """
 
+    _call = Owner[CallPort]()
+
     def __init__(
         self,
         call: CallPort,
@@ -44,7 +47,7 @@ class Production:
         self._track_id = track_id
         self._on_silent = on_silent
         self._media = media
-        self._voice = Voice(media.cache, self._measured, call.now_ms)
+        self._voice = Voice(media.cache, weakly(self._measured), weakly(call.now_ms))
 
     def speak(self, track: Track) -> None:
         """See to it that what the track was asked to say is made."""

@@ -11,6 +11,7 @@ from active_call.call.audio.player import Player
 from active_call.call.audio.track import Track
 from active_call.call.services import CallServices
 from active_call.call.transfer.ringback import ringback
+from active_call.core.owner import Owner
 from active_call.outbound.guard import Origin
 from active_call.wire.commands import Play
 
@@ -25,6 +26,8 @@ _Begin: TypeAlias = Callable[[Player], Track]
 
 class HoldMusic:
     """The music of one call."""
+
+    _call = Owner["Call"]()
 
     def __init__(self, call: "Call", services: CallServices) -> None:
         self._call = call

@@ -18,6 +18,7 @@ from active_call.call.reasons import Ending, ending_of_dialog, failed, rejected
 from active_call.call.renegotiation import renegotiate
 from active_call.call.state import CallTimes
 from active_call.core.errors import RemoteProtocolError
+from active_call.core.owner import Owner
 from active_call.lanes import messages as lane_messages
 from active_call.lanes.messages import LaneEvent
 from active_call.media.lane import Lane
@@ -69,6 +70,8 @@ class LegOwner(Protocol):
 
 class TransferLeg:
     """One transferred party. Methods return at once and are called by the call."""
+
+    _call = Owner["Call"]()
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from active_call.call.transfer.hold_music import HoldMusic
 from active_call.call.transfer.leg import TransferLeg
 from active_call.call.transfer.request import TransferRequest
 from active_call.core.errors import LocalProtocolError, MediaError
+from active_call.core.owner import Owner
 from active_call.media.lane import Lane
 from active_call.outbound.guard import Origin
 from active_call.sip.dialogs.replaces import with_replaces
@@ -30,6 +31,8 @@ _KEY_MS, _GAP_MS = 160, 60
 
 class Transfer:
     """Made by Transfers."""
+
+    _call = Owner["Call"]()
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from active_call.call.transfer.leg import TransferLeg
 from active_call.call.transfer.request import TransferRequest
 from active_call.call.transfer.transfer import Transfer, transferred
 from active_call.core.errors import LocalProtocolError
+from active_call.core.owner import Owner
 from active_call.media.lane import Lane
 from active_call.outbound.guard import Origin
 from active_call.sip.agent import SipCall
@@ -41,6 +42,8 @@ _REPLACED = Ending("refer", "system", "byRefer", detail="another transfer took i
 
 class Transfers:
     """The transfers of one call, one at a time, and its peer's wishes for some."""
+
+    _call = Owner["Call"]()
 
     def __init__(self, call: "Call", services: CallServices) -> None:
         self.music = HoldMusic(call, services)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from active_call.core.errors import RemoteProtocolError
+from active_call.core.owner import Owner
 from active_call.sip.dialogs.offers import Step
 from active_call.sip.dialogs.own_request import OwnRequest
 from active_call.sip.events import OfferAnswered, OfferRefused
@@ -28,6 +29,8 @@ _SILENCE = "offer unanswered"
 
 class LocalOffer:
     """One re-INVITE at a time. It waits while the call is not answered or another INVITE is going on."""
+
+    _usage = Owner["Usage"]()
 
     def __init__(self, usage: "Usage") -> None:
         self._usage = usage

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from active_call.core.errors import RemoteProtocolError
+from active_call.core.owner import Owner
 from active_call.sip.dialogs.offers import Step
 from active_call.sip.messages.body import sdp_of
 from active_call.sip.messages.message import Request
@@ -30,6 +31,8 @@ class _Sent:
 
 class PendingAck:
     """At most one 2xx waits for its ACK."""
+
+    _usage = Owner["Usage"]()
 
     def __init__(self, usage: "Usage") -> None:
         self._usage = usage

@@ -5,6 +5,7 @@ import re
 from typing import TYPE_CHECKING
 
 from active_call.core.errors import LocalProtocolError, RemoteProtocolError
+from active_call.core.owner import Owner
 from active_call.sip.dialogs.dialog import Dialog
 from active_call.sip.dialogs.own_request import Headers, OwnRequest
 from active_call.sip.dialogs.replaces import without_replaces
@@ -28,6 +29,8 @@ _STATUS_LINE = re.compile(rb"\s*SIP/2\.0 ([1-6][0-9]{2})(?: ([^\r\n]*))?")
 
 class ReferNotifier:
     """The peer asked us to call somebody: one such subscription at a time."""
+
+    _usage = Owner["Usage"]()
 
     def __init__(self, usage: "Usage") -> None:
         self._usage = usage
@@ -132,6 +135,8 @@ def refer_received(request: Request) -> ReferReceived:
 
 class ReferSubscriber:
     """We asked the peer to call somebody: one such subscription at a time."""
+
+    _usage = Owner["Usage"]()
 
     def __init__(self, usage: "Usage") -> None:
         self._usage = usage

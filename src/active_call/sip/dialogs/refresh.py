@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from active_call.core.owner import Owner
 from active_call.sip.dialogs.own_request import OwnRequest
 from active_call.sip.dialogs.session_timer import SessionTimer
 from active_call.sip.messages.capabilities import SUPPORTED, allows
@@ -19,6 +20,8 @@ _AGAIN = 10.0
 
 class SessionRefresh:
     """A call's session timer at work."""
+
+    _usage = Owner["Usage"]()
 
     def __init__(self, usage: "Usage") -> None:
         self._usage = usage

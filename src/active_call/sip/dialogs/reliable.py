@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from active_call.core.owner import Owner
 from active_call.sip.messages.capabilities import requires, supports
 from active_call.sip.messages.message import Request
 from active_call.sip.transactions.timers import GIVE_UP, T1
@@ -26,11 +27,13 @@ Provisional = tuple[int, bytes]
 class ReliableResponses:
     """The server's side of one INVITE."""
 
+    _usage = Owner["Usage"]()
+
     def __init__(self, usage: "Usage", invite: ServerTransaction, on_silence: Callable[[float], None]) -> None:
         """`on_silence` is called if no PRACK comes for 32 seconds."""
         self._usage = usage
         self._invite = invite
-        self._on_silence = on_silence
+        self._on_silence: Callable[[float], None] | None = on_silence
         self._number = 1 + int(usage.layer.tokens(5), 36)  # below 2**26: room for all that follow
         self._current: Provisional | None = None
         self._waiting: deque[Provisional] = deque(maxlen=_MOST_WAITING)
@@ -62,6 +65,7 @@ class ReliableResponses:
     def stop(self) -> None:
         """There is a final response: nothing is repeated any more, though a PRACK may still come."""
         self._stopped = True
+        self._on_silence = None
         self._waiting.clear()
         self._then = None
         self._usage.alarms.clear("repeat 1xx", "no PRACK")
@@ -106,5 +110,7 @@ class ReliableResponses:
         self._transmit(now)
 
     def _silence(self, now: float) -> None:
+        on_silence = self._on_silence
         self.stop()
-        self._on_silence(now)
+        if on_silence is not None:
+            on_silence(now)

@@ -4,6 +4,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from active_call.core.errors import RemoteProtocolError
+from active_call.core.owner import Owner
 from active_call.sip.dialogs.dialog import Dialog
 from active_call.sip.dialogs.offers import REFUSALS, Step
 from active_call.sip.dialogs.session_timer import SessionTimer
@@ -22,6 +23,8 @@ _SOON = ("Retry-After", "1")
 
 class RemoteOffer:
     """At most one such request is open, waiting for the owner's answer."""
+
+    _usage = Owner["Usage"]()
 
     def __init__(self, usage: "Usage") -> None:
         self._usage = usage

@@ -10,6 +10,7 @@ What goes on within the dialog has parts of its own: the peer's offers, ours, th
 """
 
 import logging
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
@@ -79,8 +80,8 @@ class Usage:
     """The INVITE that began it."""
     replaces: "Usage | None" = None
     """The call that it takes over."""
-    call: "SipCall | None" = None
-    """The owner's handle, once there is one."""
+    handle: "weakref.ref[SipCall] | None" = None
+    """What its owner has in hand, once there is one."""
 
     def __init__(self, core: Core, call_id: str, peer: Hop, credentials: Credentials | None = None) -> None:
         self.call_id = call_id
@@ -104,6 +105,11 @@ class Usage:
         self._bye_headers: tuple[tuple[str, str], ...] = ()
         self._bye_sent = False
         self._why: tuple[EndedBy, str] = ("local", "hung up")
+
+    @property
+    def call(self) -> "SipCall | None":
+        """The owner's handle, if there is one and somebody still has it."""
+        return self.handle() if self.handle is not None else None
 
     # --- where it stands ------------------------------------------------------------------------------
 

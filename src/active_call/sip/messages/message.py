@@ -85,7 +85,8 @@ class Headers:
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
         self.fields: list[tuple[str, str]] = []
-        self._index: dict[str, list[str]] = {}
+        # Tuples, because the garbage collector need not look at those that hold text.
+        self._index: dict[str, tuple[str, ...]] = {}
         for name, value in fields:
             self.add(name, value)
 
@@ -94,11 +95,7 @@ class Headers:
         self.fields.append((name, value))
         key = name.lower()
         key = _COMPACT.get(key, key)
-        values = self._index.get(key)
-        if values is None:
-            self._index[key] = [value]
-        else:
-            values.append(value)
+        self._index[key] = (*self._index.get(key, ()), value)
 
     def get(self, key: str) -> str | None:
         """The first value of the field `key` (long name, lower case)."""
@@ -107,7 +104,7 @@ class Headers:
 
     def all(self, key: str) -> list[str]:
         """The values of all fields `key`, one per line of the message."""
-        return self._index.get(key, [])
+        return list(self._index.get(key, ()))
 
     def items(self, key: str) -> list[str]:
         """The values of a comma-separated field, over all its lines. Raises RemoteProtocolError."""
@@ -115,7 +112,7 @@ class Headers:
 
     def replace_first(self, key: str, value: str) -> None:
         """Give the first field `key` another value. Raises KeyError if there is none."""
-        self._index[key][0] = value
+        self._index[key] = (value, *self._index[key][1:])
         for position, (name, _) in enumerate(self.fields):
             lower = name.lower()
             if _COMPACT.get(lower, lower) == key:

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 from active_call.sip.dialogs.inbound import InboundUsage
 from active_call.sip.dialogs.usage import UsageState
 from active_call.sip.events import Ended
@@ -52,6 +55,21 @@ def test_the_answer_carries_what_the_peer_needs() -> None:
     assert ok.headers.all("record-route") == ["<sip:p;lr>"]
     assert ok.headers.get("content-type") == "application/sdp"
     assert "INVITE" in (ok.headers.get("allow") or "")
+
+
+def test_an_ended_call_is_given_back_without_a_garbage_collection() -> None:
+    bob, usage, tag = answered()
+    bob.hear(message("ACK", to_tag=tag, branch="z9hG4bKack"))
+    bob.hear(message("BYE", to_tag=tag, cseq=2, branch="z9hG4bKbye"))
+    bob.events.clear()
+    bob.incoming.clear()
+    alive = weakref.ref(usage)
+    gc.disable()
+    try:
+        del usage
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_repeated_invites_do_not_make_more_calls() -> None:
