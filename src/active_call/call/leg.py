@@ -221,9 +221,17 @@ class SipLeg:
             self._answer(sip.remote_sdp)
 
     def encrypt(self, srtp: Srtp | None) -> None:
-        """Inbound, before `accept`: what is to be offered to a peer that made no offer."""
+        """Inbound, before `accept`: as this call wants it. A peer that made no offer gets one of this kind.
+
+        Raises RemoteProtocolError, with the status to refuse with, if encryption is required and the peer has
+        offered none.
+        """
         self._policy = self._policy.encrypting(srtp)
-        if self.negotiated is None:
+        required = self._policy.srtp == "require"
+        if required and self.negotiated is not None and not self.secure:
+            why = "encryption is required of this call (enableSrtp = require), and plain RTP was offered"
+            raise RemoteProtocolError(why, 488)
+        if required or self.negotiated is None:
             self.local = replace(self.local, srtp=self._policy.srtp)
 
     def accept(self, listener: Callable[[SipEvent], None]) -> bool:

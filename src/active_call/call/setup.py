@@ -287,7 +287,12 @@ class Setup:
     def _answer(self) -> None:
         call, leg = self._call, self._pending
         assert leg is not None
-        leg.encrypt(call.option.sip.enable_srtp if call.option.sip is not None else None)
+        try:
+            leg.encrypt(call.option.sip.enable_srtp if call.option.sip is not None else None)
+        except RemoteProtocolError as error:
+            self.refuse(error.status, str(error))
+            call.finish(refused(error.status, str(error)))
+            return
         if not leg.accept(call.on_sip):
             return  # the caller has given up: the listener was told
         call.open_track()

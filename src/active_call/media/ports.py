@@ -3,6 +3,7 @@
 import errno
 import random
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -86,13 +87,15 @@ def _bind(host: str, port: int) -> socket.socket | None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _EXPEDITED)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _EXPEDITED)
         sock.bind((host, port))
     except OSError as error:
         sock.close()
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise MediaError(f"RTP can't be bound to {host}: {error.strerror} (rtp_bind_ip)") from None
         return None
+    with suppress(OSError):  # where it may not be set, calls are possible all the same
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _EXPEDITED)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _EXPEDITED)
     return sock

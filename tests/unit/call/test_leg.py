@@ -352,6 +352,17 @@ def test_plain_audio_is_refused_where_encryption_is_required() -> None:
     assert error.value.status == 488
 
 
+def test_plain_audio_is_refused_where_the_call_itself_requires_encryption() -> None:
+    stage = Stage(OFFER)
+    stage.leg.negotiate(cast("SipCall", stage.sip))
+    with pytest.raises(
+        RemoteProtocolError, match=r"of this call \(enableSrtp = require\), and plain RTP"
+    ) as error:
+        stage.leg.encrypt("require")
+    assert error.value.status == 488
+    assert stage.sip.done == []
+
+
 # --- keys ---------------------------------------------------------------------------------------------
 
 

@@ -303,6 +303,17 @@ def test_ringing_alone_is_180() -> None:
     assert scene.names() == ["incoming", "trackStart", "trackEnd", "hangup"]
 
 
+def test_accepting_only_encrypted_audio_refuses_a_caller_that_has_none() -> None:
+    async def script(scene: Scene) -> None:
+        claimed(scene)
+        await scene.accept(sip={"enableSrtp": "require"})
+
+    scene = Scene("waiting").play(script)
+    assert scene.sip.done[0].startswith("reject 488 encryption is required of this call")
+    assert (scene.ending.record, scene.ending.status) == ("rejected", 488)
+    assert "answer" not in scene.names()
+
+
 def test_nobody_accepts_in_time() -> None:
     async def script(scene: Scene) -> None:
         await asyncio.sleep(30)
