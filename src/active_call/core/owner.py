@@ -7,7 +7,7 @@ full garbage collection finds, and that stops all calls: for 0.2 to 0.3 seconds 
 
 import weakref
 from collections.abc import Callable
-from typing import Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -39,15 +39,20 @@ class Owner(Generic[_OwnerT]):
         part.__dict__[self._name] = weakref.ref(owner)
 
 
-def weakly(method: Callable[_P, _R]) -> Callable[_P, _R]:
-    """A bound method to be called by others, whose object is not kept alive: ReferenceError if it is gone."""
+@overload
+def weakly(method: Callable[_P, None]) -> Callable[_P, None]: ...
+@overload
+def weakly(method: Callable[_P, _R], gone: _R) -> Callable[_P, _R]: ...
+def weakly(method: Callable[_P, Any], gone: Any = None) -> Callable[_P, Any]:
+    """A bound method to be called by others, whose object is not kept alive.
+
+    Once that is gone nothing happens, and the result is `gone`: tasks and timers may end later than who wanted
+    to be told of it.
+    """
     reference = weakref.WeakMethod(method)
 
-    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> Any:
         alive = reference()
-        if alive is None:
-            raise ReferenceError(f"who had {method_name} is gone")
-        return alive(*args, **kwargs)
+        return gone if alive is None else alive(*args, **kwargs)
 
-    method_name = getattr(method, "__qualname__", "this method")
     return call

@@ -1,12 +1,17 @@
 """Another peer takes the place of the present one."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import cast
 
 import pytest
 
+from active_call.call.audio import hearing
 from active_call.call.audio import voice as voice_module
 from active_call.call.succession import take_place
+from active_call.core.audio import Pcm
+from active_call.core.errors import ProviderError
 from active_call.lanes.messages import (
     DigitReceived,
     MarkPlayed,
@@ -17,9 +22,10 @@ from active_call.lanes.messages import (
 )
 from active_call.sip.agent import SipCall
 from active_call.sip.events import Acknowledged, Ended, Ringing
+from active_call.speech.providers import AsrResult
 from active_call.wire import events
 from active_call.wire.commands import Hangup, Mute
-from active_call.wire.options import CallOption, RecorderOption
+from active_call.wire.options import AsrOption, CallOption, RecorderOption
 from tests.unit.call.fakes import OFFER, NotingSip, SampleVoice
 from tests.unit.call.scene import VOICE, Scene, newcomer, refers, says, takes_place, transferred
 
@@ -86,6 +92,39 @@ def test_somebody_takes_the_place_of_the_transferred_party() -> None:
         await scene.give(Hangup())
 
     Scene().play(script)
+
+
+def test_a_recogniser_that_fails_as_its_peer_leaves_does_not_harm_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Brittle:
+        """Hears nothing, and fails when it is closed."""
+
+        @asynccontextmanager
+        async def open(self, option: AsrOption) -> AsyncIterator["Brittle"]:
+            try:
+                yield self
+            finally:
+                raise ProviderError("brittle", "the connection was lost")
+
+        async def send(self, pcm: Pcm, position: int) -> None: ...
+
+        async def __aiter__(self) -> AsyncIterator[AsrResult]:
+            await asyncio.Event().wait()
+            yield AsrResult("", True, 0, 0)
+
+    monkeypatch.setattr(hearing, "load_asr", lambda name: Brittle())
+
+    async def script(scene: Scene) -> None:
+        await asyncio.sleep(0.1)
+        _, _, sip = takes_place(scene, scene.sip)
+        await asyncio.sleep(0.1)
+        assert not scene.call.over
+        sip.happens(Ended("peer", "BYE"))
+
+    scene = Scene(option=CallOption(asr=AsrOption(provider="brittle"))).play(script)
+    assert scene.ending.record == "byCaller"
+    assert scene.errors() == []
 
 
 def test_the_party_keeps_hearing_whoever_is_the_peer() -> None:

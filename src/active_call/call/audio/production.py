@@ -47,7 +47,7 @@ class Production:
         self._track_id = track_id
         self._on_silent = on_silent
         self._media = media
-        self._voice = Voice(media.cache, weakly(self._measured), weakly(call.now_ms))
+        self._voice = Voice(media.cache, weakly(self._measured), weakly(call.now_ms, 0))
 
     def speak(self, track: Track) -> None:
         """See to it that what the track was asked to say is made."""

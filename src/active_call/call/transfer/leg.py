@@ -220,10 +220,12 @@ class TransferLeg:
     # --- what happens ---------------------------------------------------------------------------------
 
     def _on_sip(self, event: SipEvent) -> None:
-        self._call.timers.soon(lambda: self._handle_sip(event))
+        if not self.over:  # else it may be all that is left of the call
+            self._call.timers.soon(lambda: self._handle_sip(event))
 
     def _on_lane(self, event: LaneEvent) -> None:
-        self._call.timers.soon(lambda: self._handle_lane(event))
+        if not self.over:
+            self._call.timers.soon(lambda: self._handle_lane(event))
 
     def _handle_sip(self, event: SipEvent) -> None:
         if self.over:

@@ -130,6 +130,14 @@ class Dialog:
         self.remote = response.headers.get("to") or ""
         self.source = response.source or self.source
 
+    def follow(self, source: Hop) -> None:
+        """A request has come from there: the peer's connection, or its NAT's port, may be a new one.
+
+        But what began over TLS stays so, whoever knows the tags.
+        """
+        if self.source.transport != "tls" or source.transport == "tls":
+            self.source = source
+
     def refresh(self, message: Request | Response) -> None:
         """Take over the peer's new Contact, if there is one. Raises RemoteProtocolError."""
         if "contact" in message.headers:

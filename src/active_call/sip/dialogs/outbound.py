@@ -14,7 +14,7 @@ from active_call.sip.dialogs.dialog import MAX_FORWARDS, Dialog, check_routes
 from active_call.sip.dialogs.offers import Offers, Open, Step
 from active_call.sip.dialogs.own_request import OwnRequest
 from active_call.sip.dialogs.redirect import Targets
-from active_call.sip.dialogs.usage import Usage, UsageState, with_reason
+from active_call.sip.dialogs.usage import EndedBy, Usage, UsageState, with_reason
 from active_call.sip.events import Answered, Rejected, Ringing
 from active_call.sip.hop import Hop, Target, is_public
 from active_call.sip.messages.addressing import (
@@ -151,8 +151,8 @@ class OutboundUsage(Usage):
         return self.contact
 
     def _offer_towards(self, hop: Hop) -> bytes:
-        assert self._describe is not None
-        self.local_sdp = self._describe(self.layer.local(hop)[0])
+        if self._describe is not None:
+            self.local_sdp = self._describe(self.layer.local(hop)[0])
         return self.local_sdp
 
     def _invite_again(self, now: float) -> None:
@@ -408,6 +408,10 @@ class OutboundUsage(Usage):
             self._give_up(now)
         else:
             super()._peer_left(request, now)
+
+    def _finish(self, by: EndedBy, reason: str, now: float) -> None:
+        super()._finish(by, reason, now)
+        self._describe = None  # its owner knows us, too
 
 
 def _names(key: str, headers: Iterable[tuple[str, str]]) -> bool:

@@ -196,7 +196,7 @@ class Usage:
             self.respond(transaction, 500, now, reason="CSeq is lower than before")
             return
         dialog.remote_cseq = number
-        dialog.source = transaction.destination  # its connection or its NAT's port may be a new one
+        dialog.follow(transaction.destination)
         match request.method:
             case "BYE":
                 self.respond(transaction, 200, now)

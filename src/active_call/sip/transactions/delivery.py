@@ -112,6 +112,7 @@ class Delivery:
         if not self._attempts and not self._closed:
             self._closed = True
             self._on_response(make_response(self.request, 487), now)
+            self._let_go()
 
     def abandon(self) -> None:
         """Forget the request without telling anybody."""
@@ -158,6 +159,7 @@ class Delivery:
         else:
             self._closed = True
             self._on_response(make_response(self.request, 503, reason), now)
+            self._let_go()
 
     def _try_next(self, now: float) -> None:
         hop = self.destination = self._hops.popleft()
@@ -170,6 +172,7 @@ class Delivery:
         attempt = self._layer.transact(
             request, hop, lambda response, at: self._answered(attempt, response, at), now
         )
+        attempt.on_end = self._let_go
         self._attempts.append(attempt)
         self.request = attempt.request
         self._arm(now + PATIENCE if self._hops else None)
@@ -177,6 +180,12 @@ class Delivery:
     def _arm(self, deadline: float | None) -> None:
         self.deadline = deadline
         self._layer.timers.schedule(self)
+
+    def _let_go(self) -> None:
+        """When nothing more can come nobody is kept for it: who sent the request knows us, too."""
+        if not self._hops and all(attempt.state is State.TERMINATED for attempt in self._attempts):
+            self._on_response = lambda *_: None
+            self._cancel_later = self._contact = self._body = None
 
     # --- responses ------------------------------------------------------------------------------------
 

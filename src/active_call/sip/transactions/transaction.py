@@ -152,6 +152,8 @@ class ClientTransaction(Transaction):
         """Whether no response has come."""
         self.cancel_fields: tuple[tuple[str, str], ...] = ()
         """Further header fields of its CANCEL."""
+        self.on_end: Callable[[], None] = _nothing
+        """Is told that nothing more comes."""
         self._status = 0
         self._left = self._cut = False
         self._sent = bytes(request)
@@ -173,6 +175,7 @@ class ClientTransaction(Transaction):
             self._acknowledge(response)
         if action in (Action.DELIVER, Action.ACKNOWLEDGE_AND_DELIVER):
             self._on_response(response, now)
+        self._let_go()
 
     def _settle(self, action: Action, now: float) -> None:
         if action is Action.TIME_OUT:
@@ -181,6 +184,14 @@ class ClientTransaction(Transaction):
             self._on_response(make_response(self.request, 408, reason), now)
         elif action is Action.FAIL and not self._left:
             self._on_response(make_response(self.request, 503, self._reason), now)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """In the end nobody is kept for being told: who waits for the answer knows us, too."""
+        if self.state is State.TERMINATED:
+            self._on_response = _nothing
+            on_end, self.on_end = self.on_end, _nothing
+            on_end()
 
     def _acknowledge(self, response: Response) -> None:
         """The ACK of a failure: same branch, same route, the response's To (§17.1.1.3)."""
@@ -220,6 +231,11 @@ class ClientTransaction(Transaction):
         self.state = State.TERMINATED
         self.deadline = None
         self._layer.forget(self)
+        self._let_go()
+
+
+def _nothing(*_: object) -> None:
+    """Nobody waits."""
 
 
 _ACK_FIELDS = ("Via", "Max-Forwards", "From", "Call-ID", "Route", "User-Agent")

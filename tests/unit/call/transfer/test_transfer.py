@@ -1,6 +1,8 @@
 """A transfer, step by step, in each mode and with each end."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -166,6 +168,26 @@ def test_t21_the_parents_end_ends_the_party() -> None:
     assert [event.refer for event in scene.all(events.Hangup)] == [True, None]
     assert scene.names()[-4:] == ["trackEnd", "hangup", "trackEnd", "hangup"]
     assert scene.ending.record == "byCallee"
+
+
+@pytest.mark.parametrize("answered_too", [False, True])
+def test_a_party_may_answer_our_goodbye_after_the_call_is_given_back(answered_too: bool) -> None:
+    async def script(scene: Scene) -> None:
+        await answered(scene)
+        await scene.give(refers())
+        party = scene.sip.parties[0]
+        if answered_too:
+            party.answers()
+        await scene.give(Hangup())
+        await asyncio.sleep(1)
+        scene.sip.forget()
+        call = weakref.ref(scene.call)
+        del scene.call
+        gc.collect()
+        assert call() is None
+        party.happens(Ended("local", "hung up"))
+
+    Scene("sip").play(script)
 
 
 def test_t21_the_caller_gives_up_while_the_target_rings() -> None:

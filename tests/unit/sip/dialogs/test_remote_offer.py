@@ -219,3 +219,16 @@ def test_a_second_invite_before_the_first_is_answered_comes_too_soon() -> None:
     assert refused.headers.get("retry-after") == "1"
     usage.accept(ANSWER, 0.0)
     assert [one.start_line for one in bob.said()] == ["SIP/2.0 200 OK"]
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+def test_an_offer_that_was_refused_changes_nothing(cancels: bool) -> None:
+    talk = Talk()
+    talk.request("INVITE", body=OFFER + b"m=video 6000 RTP/AVP 96\r\n")
+    assert talk.usage.remote_sdp != OFFER
+    if cancels:
+        talk.bob.hear(message("CANCEL", to_tag=talk.tag, cseq=2, branch="z9hG4bKINVITE20"))
+    else:
+        talk.usage.remote_offer.answer(None, 488, "", 0.0)
+    assert talk.usage.dialog is not None
+    assert talk.usage.remote_sdp == OFFER

@@ -1,9 +1,12 @@
+import gc
+import weakref
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from active_call.core.errors import LocalProtocolError
-from active_call.sip.dialogs.usage import TRANSITIONS, UsageState
+from active_call.sip.dialogs.usage import TRANSITIONS, Usage, UsageState
 from active_call.sip.events import Ended, InfoReceived, MessageAnswered, MessageReceived
 from active_call.sip.hop import Hop
 from active_call.sip.messages.auth import Credentials
@@ -30,6 +33,52 @@ def test_a_call_from_end_to_end() -> None:
     assert pair.bob.events_of(into)[-1] == Ended("local", "hung up")
     pair.net.run(40.0)
     assert pair.alice.stack.transactions == pair.bob.stack.transactions == 0
+
+
+def bob_does(pair: Pair, end: str) -> None:
+    for usage in pair.bob.incoming:
+        if end in ("caller", "callee"):
+            usage.accept(ANSWER, pair.net.now)
+            pair.net.run(0.1)
+        if end in ("callee", "reject"):
+            usage.hangup(pair.net.now)
+
+
+@pytest.mark.parametrize("end", ["caller", "callee", "cancel", "reject", "no address"])
+def test_a_call_that_either_side_made_or_ended_is_given_back_without_a_garbage_collection(end: str) -> None:
+    class Owner:
+        """Has what it needs of the call, and is asked by it."""
+
+        call: Usage
+
+        def describe(self, host: str) -> bytes:
+            return OFFER
+
+    pair = Pair()
+    if end == "no address":
+        pair.alice.names["nowhere.example"] = []
+    gc.collect()
+    gc.disable()
+    try:
+        owner = Owner()
+        target = "sip:bob@nowhere.example" if end == "no address" else "sip:bob@10.0.0.2"
+        usage = owner.call = pair.alice.stack.invite(
+            target, caller="sip:alice@10.0.0.1", sdp=OFFER, now=0.0, describe=owner.describe
+        )
+        pair.net.run(0.1)
+        bob_does(pair, end)
+        if end in ("caller", "cancel"):
+            usage.hangup(pair.net.now)
+        pair.net.run(40.0)  # what rests in case that something is repeated
+        alive = [weakref.ref(one) for one in (owner, usage, *pair.bob.incoming)]
+        assert pair.alice.kinds_of(usage)[-1] == "Ended"
+        for agent in (pair.alice, pair.bob):
+            agent.events.clear()
+            agent.incoming.clear()
+        del owner, usage
+        assert [one() for one in alive] == [None] * len(alive)
+    finally:
+        gc.enable()
 
 
 def test_bye_ends_the_call_with_its_reason() -> None:
@@ -268,3 +317,19 @@ def test_a_peer_that_connects_again_is_reached_over_its_new_connection() -> None
     usage.hangup(3.0)
     bye = bob.said()[-1]
     assert (bye.start_line, bob.sent[-1][1]) == ("BYE sip:alice@10.0.0.1:5060 SIP/2.0", second)
+
+
+def test_what_comes_without_tls_leads_no_call_away_from_it() -> None:
+    nat = Hop("93.184.216.34", 40_000, "tls")
+    bob = Agent(BOB)
+    bob.hear(message("INVITE", body=OFFER, via="SIP/2.0/TLS 10.0.0.1:5061"), source=nat)
+    usage = bob.incoming[0]
+    assert usage.dialog is not None
+    usage.accept(ANSWER, 0.0)
+    tag = usage.dialog.local_tag
+    bob.hear(message("ACK", to_tag=tag, branch="z9hG4bKack"), source=nat)
+    stranger, again = Hop("8.8.8.8", 5060), nat._replace(port=40_001)
+    bob.hear(message("OPTIONS", to_tag=tag, cseq=2, branch="z9hG4bK2"), source=stranger)
+    assert usage.dialog.destination() == nat
+    bob.hear(message("OPTIONS", to_tag=tag, cseq=3, branch="z9hG4bK3"), source=again)
+    assert usage.dialog.destination() == again
