@@ -15,6 +15,7 @@ import numpy as np
 from active_call.core.audio import Pcm
 from active_call.testing.process import free_port
 from tests.interop.certificates import Certificates
+from tests.processes import end
 
 MODULES = Path("/usr/lib/baresip/modules")
 
@@ -111,12 +112,7 @@ class Baresip:
         self._end()
 
     def _end(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(5)
+        end(self._process)
         self._log.close()
 
     @property

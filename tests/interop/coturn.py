@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from active_call.testing.process import free_port
+from tests.processes import end
 
 
 def installed() -> bool:
@@ -38,12 +39,7 @@ class Coturn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(5)
+        end(self._process)
 
     def _wait_listening(self) -> None:
         """It listens at the same port of TCP."""

@@ -13,6 +13,7 @@ from types import TracebackType
 
 from active_call.testing.process import free_port
 from tests.interop.certificates import Certificates
+from tests.processes import end
 
 REALM = "pbx.test"
 
@@ -181,13 +182,7 @@ class Kamailio:
 
     def stop(self) -> None:
         """End it; harmless if it has ended."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(5)
+        end(self._process)
 
     def restart(self) -> None:
         """Stop and start; what was registered is forgotten."""

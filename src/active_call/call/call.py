@@ -408,6 +408,10 @@ class Call:
         self.leg = leg
         leg.lane.listener = self.on_lane
 
+    def forget_dialog(self) -> None:
+        """Another is about to take the peer's place: of what that has signalled nothing counts any more."""
+        self._inbox.discard(lambda notice: isinstance(notice, SipEvent))
+
     def open_track(self) -> None:
         """Tell that the peer's track has started."""
         if not self._track_open:

@@ -25,16 +25,18 @@ def take_place(call: "Call", replaced: SipCall, leg: SipLeg) -> bool:
         return False
     if not isinstance(call.leg, SipLeg) or call.leg.sip is not replaced:
         return call.transfer.replace(replaced, leg)
-    leg.accept(call.on_sip)
-    go_on_with(call, leg)
+    go_on_with(call, leg, accept=True)
     return True
 
 
-def go_on_with(call: "Call", leg: SipLeg) -> None:
-    """From now on `leg`, which is answered, is the peer."""
+def go_on_with(call: "Call", leg: SipLeg, *, accept: bool = False) -> None:
+    """From now on `leg`, which is answered or to be accepted, is the peer."""
     former = call.leg
     assert isinstance(former, SipLeg)
     former.sip.listener = lambda event: None
+    call.forget_dialog()
+    if accept:
+        leg.accept(call.on_sip)
     former.lane.listener = lambda event: call.on_lane(event) if isinstance(event, RecordingClosed) else None
     call.take_leg(leg)
     leg.sip.listener = call.on_sip

@@ -40,6 +40,7 @@ class Timers:
         """Its turn has come; nothing happens if it was cancelled meanwhile."""
         if timer in self._running:
             self._running.remove(timer)
+            timer.handle = None  # which has it, too
             timer.action()
 
     def cancel(self, timer: Timer | None) -> None:

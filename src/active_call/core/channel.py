@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -46,6 +47,10 @@ class ControlChannel(_Channel[T]):
         if self._full:
             raise ChannelFull(f"more than {self._limit} items are waiting")
         self._append(item)
+
+    def discard(self, useless: Callable[[T], bool]) -> None:
+        """Take out what has become `useless`."""
+        self._items = deque(item for item in self._items if not useless(item))
 
 
 class AudioChannel(_Channel[T]):

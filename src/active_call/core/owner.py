@@ -7,6 +7,7 @@ full garbage collection finds, and that stops all calls: for 0.2 to 0.3 seconds 
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 _P = ParamSpec("_P")
@@ -49,10 +50,9 @@ def weakly(method: Callable[_P, Any], gone: Any = None) -> Callable[_P, Any]:
     Once that is gone nothing happens, and the result is `gone`: tasks and timers may end later than who wanted
     to be told of it.
     """
-    reference = weakref.WeakMethod(method)
+    return partial(_tell, weakref.WeakMethod(method), gone)
 
-    def call(*args: _P.args, **kwargs: _P.kwargs) -> Any:
-        alive = reference()
-        return gone if alive is None else alive(*args, **kwargs)
 
-    return call
+def _tell(reference: weakref.WeakMethod[Callable[..., Any]], gone: Any, /, *args: Any, **kwargs: Any) -> Any:
+    method = reference()
+    return gone if method is None else method(*args, **kwargs)

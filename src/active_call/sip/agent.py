@@ -125,6 +125,7 @@ class SipAgent:
         for timer in (self._timer, self._sweeper):
             if timer is not None:
                 timer.cancel()
+        self._network.stop_listening()  # or further handshakes would begin, and be waited for
         for task in self._tasks:
             task.cancel()
         await self._exit.aclose()

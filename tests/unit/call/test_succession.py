@@ -13,6 +13,7 @@ from active_call.call.succession import take_place
 from active_call.core.audio import Pcm
 from active_call.core.errors import ProviderError
 from active_call.lanes.messages import (
+    ConfigureLane,
     DigitReceived,
     MarkPlayed,
     RecordingClosed,
@@ -21,7 +22,7 @@ from active_call.lanes.messages import (
     StopRecording,
 )
 from active_call.sip.agent import SipCall
-from active_call.sip.events import Acknowledged, Ended, Ringing
+from active_call.sip.events import Acknowledged, Ended, OfferReceived, Ringing
 from active_call.speech.providers import AsrResult
 from active_call.wire import events
 from active_call.wire.commands import Hangup, Mute
@@ -71,6 +72,24 @@ def test_voice_ears_and_recording_go_on_with_the_new_peer() -> None:
     ended = [event.play_id for event in scene.all(events.TrackEnd)]
     assert ended == ["one", "two", None]
     assert scene.errors() == []
+
+
+def test_what_the_former_peer_still_wanted_does_not_touch_the_new_one() -> None:
+    elsewhere = OFFER.replace(b"192.0.2.7", b"203.0.113.7")
+
+    async def script(scene: Scene) -> None:
+        await asyncio.sleep(0.01)
+        scene.sip.happens(OfferReceived(elsewhere))
+        _, _, sip = takes_place(scene, scene.sip)
+        await asyncio.sleep(0.01)
+        assert sip.done == ["accept"]
+        sip.happens(Ended("peer", "BYE"))
+
+    scene = Scene().play(script)
+    assert [(told.row, told.remote) for told in scene.plane.told(ConfigureLane)] == [
+        (0, ("192.0.2.7", 4000)),
+        (1, ("192.0.2.7", 4000)),
+    ]
 
 
 def test_somebody_takes_the_place_of_the_transferred_party() -> None:
@@ -125,6 +144,19 @@ def test_a_recogniser_that_fails_as_its_peer_leaves_does_not_harm_the_call(
     scene = Scene(option=CallOption(asr=AsrOption(provider="brittle"))).play(script)
     assert scene.ending.record == "byCaller"
     assert scene.errors() == []
+
+
+def test_what_the_former_party_still_wanted_does_not_touch_the_new_one() -> None:
+    async def script(scene: Scene) -> None:
+        party = await transferred(scene)
+        party.happens(OfferReceived(OFFER.replace(b"192.0.2.7", b"203.0.113.7")))
+        _, _, sip = takes_place(scene, party)
+        await asyncio.sleep(0.01)
+        assert sip.done == ["accept"]
+        await scene.give(Hangup())
+
+    scene = Scene().play(script)
+    assert {told.remote for told in scene.plane.told(ConfigureLane)} == {("192.0.2.7", 4000)}
 
 
 def test_the_party_keeps_hearing_whoever_is_the_peer() -> None:

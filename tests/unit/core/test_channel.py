@@ -29,6 +29,17 @@ def test_an_audio_channel_drops_the_oldest_and_counts() -> None:
     assert asyncio.run(scene()) == (2, 1)
 
 
+def test_what_has_become_useless_is_taken_out() -> None:
+    async def scene() -> list[int]:
+        channel: ControlChannel[int] = ControlChannel(3)
+        for item in (1, 2, 3):
+            channel.put(item)
+        channel.discard(lambda item: item == 2)
+        return [await channel.get() for _ in range(len(channel))]
+
+    assert asyncio.run(scene()) == [1, 3]
+
+
 def test_a_reader_waits_for_an_item() -> None:
     async def scene() -> int:
         channel: ControlChannel[int] = ControlChannel(2)

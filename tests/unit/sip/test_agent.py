@@ -370,3 +370,18 @@ def test_a_bug_in_a_lookup_ends_that_call_only(caplog: pytest.LogCaptureFixture)
 
     run(scene)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_who_would_be_waited_for_at_the_end_is_not_let_in_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way: list[int] = []
+
+    async def scene(world: World) -> None:
+        tasks = world.agent._tasks
+        monkeypatch.setattr(world.agent._network, "stop_listening", lambda: under_way.append(len(tasks)))
+        world.agent._spawn(asyncio.sleep(1000))
+        await turns()
+        await world.agent.aclose()
+        assert not tasks
+
+    run(scene)
+    assert under_way == [1]

@@ -6,6 +6,7 @@ other side did not answer, and `hangup`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from active_call.call import goodbye, message
@@ -186,11 +187,11 @@ class TransferLeg:
 
     def replace(self, leg: SipLeg) -> None:
         """Somebody takes this party's place (RFC 3891)."""
-        leg.lane.listener = self._on_lane
-        leg.accept(self._on_sip)
         old, self.leg = self.leg, leg
         old.sip.listener = lambda event: None
         old.lane.listener = None
+        leg.lane.listener = self._on_lane
+        leg.accept(self._on_sip)
         self._call.effects.mix.replace(old.lane, leg.lane)
         self._mix.move(leg.lane)
         if self._listening is not None:
@@ -221,14 +222,14 @@ class TransferLeg:
 
     def _on_sip(self, event: SipEvent) -> None:
         if not self.over:  # else it may be all that is left of the call
-            self._call.timers.soon(lambda: self._handle_sip(event))
+            self._call.timers.soon(partial(self._handle_sip, self.leg, event))
 
     def _on_lane(self, event: LaneEvent) -> None:
         if not self.over:
-            self._call.timers.soon(lambda: self._handle_lane(event))
+            self._call.timers.soon(partial(self._handle_lane, self.leg, event))
 
-    def _handle_sip(self, event: SipEvent) -> None:
-        if self.over:
+    def _handle_sip(self, leg: SipLeg, event: SipEvent) -> None:
+        if self.over or leg is not self.leg:  # it was replaced meanwhile
             return
         match event:
             case sip_events.Ringing():
@@ -257,8 +258,8 @@ class TransferLeg:
             case _:
                 pass
 
-    def _handle_lane(self, event: LaneEvent) -> None:
-        if self.over:
+    def _handle_lane(self, leg: SipLeg, event: LaneEvent) -> None:
+        if self.over or leg is not self.leg:
             return
         match event:
             case lane_messages.SpeechStarted() if self._listening is not None:

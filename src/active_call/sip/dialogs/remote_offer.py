@@ -29,6 +29,8 @@ class RemoteOffer:
     def __init__(self, usage: "Usage") -> None:
         self._usage = usage
         self._open: tuple[ServerTransaction, Dialog] | None = None
+        self._before: tuple[bytes | None, bytes | None] = None, None
+        """The peer's description before the offer that is open, of the call and of the dialog."""
 
     @property
     def inviting(self) -> bool:
@@ -70,6 +72,7 @@ class RemoteOffer:
     def open(self, sdp: bytes | None, dialog: Dialog, transaction: ServerTransaction) -> None:
         """Let the owner answer `sdp`, or make an offer if there is none."""
         dialog.offers.take(_step(sdp))
+        self._before = self._usage.remote_sdp, dialog.remote_sdp
         if sdp is not None:
             self._usage.remote_sdp = dialog.remote_sdp = sdp
         self._open = (transaction, dialog)
@@ -112,6 +115,7 @@ class RemoteOffer:
         assert self._open is not None
         (transaction, dialog), self._open = self._open, None
         dialog.offers.take(Step.REFUSED)
+        self._usage.remote_sdp, dialog.remote_sdp = self._before
         self._usage.respond(transaction, status, now, reason=reason)
 
 

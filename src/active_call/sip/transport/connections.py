@@ -255,12 +255,17 @@ class Connections:
     def __len__(self) -> int:
         return len(self._served)
 
+    def stop_listening(self) -> None:
+        """Accept no more; the connections that there are stay."""
+        for server in self._listeners:
+            server.close()
+        self._listeners.clear()
+
     async def aclose(self) -> None:
         """Close all connections after what was sent, and the listeners."""
         if self._check_later is not None:
             self._check_later.cancel()
-        for server in self._listeners:
-            server.close()
+        self.stop_listening()
         for connection in list(self._served):
             connection.close("closing", politely=True)
         for _ in range(20):

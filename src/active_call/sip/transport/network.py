@@ -150,6 +150,10 @@ class Network:
         """How many are open."""
         return len(self._connections)
 
+    def stop_listening(self) -> None:
+        """Accept no further connections."""
+        self._connections.stop_listening()
+
     async def aclose(self) -> None:
         """Close everything after what is queued was sent."""
         for udp in self._udp.values():

@@ -1,3 +1,5 @@
+import pytest
+
 from active_call.sip.dialogs.usage import UsageState
 from active_call.sip.events import Acknowledged, Ended, OfferReceived
 from active_call.sip.messages.message import Request, Response

@@ -272,3 +272,22 @@ def test_closing_ends_them_all() -> None:
         assert len(world.all) == 0
 
     play(scene())
+
+
+def test_nobody_is_let_in_once_listening_has_stopped() -> None:
+    async def scene() -> None:
+        everything = World().all
+        ports = [
+            await everything.listen("127.0.0.1", 0, None),
+            await everything.listen("127.0.0.1", 0, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)),
+        ]
+        for port in ports:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+        everything.stop_listening()
+        for port in ports:
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port)
+        await everything.aclose()
+
+    asyncio.run(scene())
