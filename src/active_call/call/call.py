@@ -330,8 +330,8 @@ class Call:
                 surely.callback(self.leg.hang_up, goodbye.headers(self))
                 if self._player is not None:
                     surely.callback(self._player.close)
-                self.ending = self.setup.give_up(self.ending or CRASHED)
-            self.transfer.close(self.ending or CRASHED)
+            self.ending = self.setup.give_up(self.ending or CRASHED)
+            self.transfer.close(self.ending)
             self.bridge.leave()
             if self._listening is not None:
                 self._listening.stop()

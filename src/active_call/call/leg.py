@@ -325,7 +325,12 @@ class SipLeg:
     # --- once it is answered --------------------------------------------------------------------------
 
     def reoffered(self, sdp: bytes | None) -> bool:
-        """Answer a re-INVITE or UPDATE, or make the offer it asks for. Returns whether it now holds us."""
+        """Answer a re-INVITE or UPDATE, or make the offer it asks for. Returns whether it now holds us.
+
+        What the peer has taken back meanwhile changes nothing.
+        """
+        if not self.sip.offer_waits:
+            return self.held
         if self.negotiated is None:
             # RFC 3311 §5.2: an UPDATE before the answer to the offer in our INVITE.
             self.sip.answer_offer(None, 491, "Request Pending")

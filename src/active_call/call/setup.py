@@ -336,9 +336,10 @@ class Setup:
     def give_up(self, ending: Ending) -> Ending:
         """The call ends. Was it never answered, a caller is told why, and the ending has the status of that."""
         call, status = self._call, _CANCELED
-        if call.times.answer is not None or not isinstance(call.leg, SipLeg):
+        if call.times.answer is not None or isinstance(call.leg, AudioLeg):
             return ending
         if call.inbound:
+            assert isinstance(call.leg, SipLeg)
             if call.leg.sip.state not in _UNANSWERED:
                 return ending
             words = "handler disconnected" if ending is CLIENT_GONE else ending.detail

@@ -217,6 +217,11 @@ class SipCall:
         self._usage.hangup(self._clock(), headers.items())
         self._flush()
 
+    @property
+    def offer_waits(self) -> bool:
+        """Whether an offer of the peer's, of which `OfferReceived` told, still waits to be answered."""
+        return self._usage.remote_offer.waits
+
     def answer_offer(self, sdp: bytes | None, status: int = 200, reason: str = "OK") -> None:
         """Answer the re-INVITE or UPDATE that `OfferReceived` told of."""
         self._usage.remote_offer.answer(sdp, status, reason, self._clock())

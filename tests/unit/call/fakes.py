@@ -45,6 +45,7 @@ class NotingSip:
     peer = ("192.0.2.7", 5060)
     dialog_id = call_id = "dialog-1"
     local_tag, remote_tag = "to", "from"
+    offer_waits = True
     header_lines = ("X-Account: 7",)
 
     def __init__(self, offer: bytes | None = OFFER) -> None:

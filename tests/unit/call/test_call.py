@@ -134,6 +134,7 @@ NEVER_ANSWERED = [
     ("outbound", Hangup(reason="enough"), 487, ["hangup"]),
     ("outbound", KILLED, 487, ["hangup"]),
     ("outbound", SHUTDOWN, 487, ["hangup"]),
+    ("sip", CLIENT_GONE, 487, []),
     ("waiting", Hangup(reason="enough"), 480, ["hangup"]),
     ("waiting", KILLED, 480, ["hangup"]),
     ("waiting", CLIENT_GONE, 603, ["reject 603 handler disconnected", "hangup"]),

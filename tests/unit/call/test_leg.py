@@ -194,6 +194,13 @@ def test_t04_a_peer_that_only_listens_does_not_hold() -> None:
     assert stage.lane[-1].sending
 
 
+def test_an_offer_that_the_peer_took_back_changes_nothing() -> None:
+    stage = Stage.called()
+    stage.sip.offer_waits = False
+    assert not stage.leg.reoffered(HOLD)
+    assert (stage.version(), len(stage.lane), stage.sip.done) == (1, 1, ["accept"])
+
+
 def test_the_version_rises_only_with_news() -> None:
     stage = Stage.called()
     assert stage.version() == 1

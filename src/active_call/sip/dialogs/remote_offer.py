@@ -79,6 +79,11 @@ class RemoteOffer:
         transaction.on_cancel = self._canceled
         self._usage.emit(OfferReceived(sdp))
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to answer."""
+        return self._open is not None
+
     def answer(self, sdp: bytes | None, status: int, reason: str, now: float) -> None:
         """The owner's answer; too late if the peer has given up on it."""
         usage = self._usage

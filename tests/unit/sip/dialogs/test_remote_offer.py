@@ -80,6 +80,16 @@ def test_an_offer_that_is_open_when_we_hang_up_is_closed() -> None:
     assert not [one for one in talk.ack(2) if isinstance(one, Request)]
 
 
+def test_an_offer_waits_until_it_is_answered_or_taken_back() -> None:
+    talk = Talk()
+    waits = [talk.usage.remote_offer.waits]
+    talk.request("UPDATE", body=OFFER)
+    waits.append(talk.usage.remote_offer.waits)
+    talk.usage.remote_offer.answer(ANSWER, 200, "OK", 0.0)
+    waits.append(talk.usage.remote_offer.waits)
+    assert waits == [False, True, False]
+
+
 def test_an_update_with_an_offer_must_wait_for_our_answer() -> None:
     bob = Agent(BOB)
     bob.hear(message("INVITE", body=OFFER))
