@@ -15,13 +15,14 @@ OPTION = CallOption(
 
 
 async def main(callee: str, url: str = "ws://localhost:8080") -> None:
+    over = False
     async with connect(url, "sip") as call:
         await call.invite(OPTION.model_copy(update={"callee": callee}))
         async for event in call:
             match event:
                 case events.Answer():
                     await call.tts("Shall we go on? Say yes, no, or goodbye.", play_id="greeting")
-                case events.Speaking():
+                case events.Speaking() if not over:
                     await call.interrupt(graceful=True)
                 case events.AsrFinal(text=text, index=index):
                     print(f"caller: {text}")

@@ -101,11 +101,14 @@ def test_dialogue(gateway: GatewayProcess) -> None:
                 (phone,) = phones.phones
                 await phone.wait_heard()
                 await phone.wait_quiet()
-                for chunk in chunks:
-                    await phone.say(chunk)
-                return await output(program)
+                printed = asyncio.ensure_future(output(program))
+                while not printed.done():
+                    for chunk in chunks:
+                        await phone.say(chunk)
+                    await asyncio.wait([printed], timeout=8)  # as people do who were not understood
+                return await printed
 
-    assert run(scene()) == "caller: goodbye\n"
+    assert set(run(scene()).splitlines()) == {"caller: goodbye"}
 
 
 def test_webhook(gateway: GatewayProcess) -> None:
