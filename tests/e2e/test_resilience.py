@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from active_call.testing.caller import Telephones
-from active_call.testing.process import GatewayProcess
+from active_call.testing.process import GatewayProcess, is_free
 from bench.measure import ProbeCall, largest_gap_ms, lost, missing
 from tests.e2e.api import until
 
@@ -110,23 +110,14 @@ def test_without_the_control_plane_the_media_plane_leaves(tmp_path: Path) -> Non
     with process:
         media, port = run(scene(process))
         died = time.monotonic()
+        # A process counts as a zombie as soon as its first thread is gone, while the last one still closes
+        # the sockets.
         while (any(alive(pid) for pid in media) or not is_free(port)) and time.monotonic() < died + 3:
             time.sleep(0.02)
         assert time.monotonic() - died <= 1.0
         (recording,) = (tmp_path / "config/recorders").glob("*.wav")
         with wave.open(str(recording)) as file:
             assert file.getnframes() > 0
-
-
-def is_free(port: int) -> bool:
-    """Nobody has this UDP port. A process of several threads counts as a zombie as soon as its
-    first thread is gone, while the last one still closes the sockets."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def alive(pid: int) -> bool:

@@ -1,14 +1,12 @@
 """A real coturn, as a STUN server."""
 
 import shutil
-import socket
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 
 from active_call.testing.process import free_port
-from tests.processes import end
+from tests.processes import end, wait_listening
 
 
 def installed() -> bool:
@@ -29,28 +27,16 @@ class Coturn:
         command = ["turnserver", "-n", "--stun-only", "-L", "127.0.0.1", "-p", str(self.port), "-m", "1"]
         command += ["--no-tls", "--no-dtls", "--no-cli", "--no-rfc5780", "--log-file", "stdout"]
         command += ["--pidfile", str(self._folder / "pid"), "--userdb", str(self._folder / "users")]
-        with (self._folder / "coturn.log").open("wb") as log:
+        log_file = self._folder / "coturn.log"
+        with log_file.open("wb") as log:
             self._process = subprocess.Popen(
                 command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self._wait_listening()
+        # It listens at the same port of TCP.
+        wait_listening(self._process, self.port, lambda: log_file.read_text(errors="replace"))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         end(self._process)
-
-    def _wait_listening(self) -> None:
-        """It listens at the same port of TCP."""
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    log = (self._folder / "coturn.log").read_text(errors="replace")
-                    raise RuntimeError(f"coturn does not start:\n{log[-3000:]}") from None
-                time.sleep(0.05)
-            else:
-                return

@@ -4,7 +4,6 @@ It treats everybody as if behind a NAT, as its sample configuration does: answer
 """
 
 import shutil
-import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from types import TracebackType
 
 from active_call.testing.process import free_port
 from tests.interop.certificates import Certificates
-from tests.processes import end
+from tests.processes import end, wait_listening
 
 REALM = "pbx.test"
 
@@ -166,19 +165,7 @@ class Kamailio:
         self._process = subprocess.Popen(
             command, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL, start_new_session=True
         )
-        self._wait_listening()
-
-    def _wait_listening(self) -> None:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise RuntimeError(f"Kamailio does not start:\n{self.log()[-3000:]}") from None
-                time.sleep(0.05)
-            else:
-                return
+        wait_listening(self._process, self.port, self.log)
 
     def stop(self) -> None:
         """End it; harmless if it has ended."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import get_args
 
+from active_call.core.digits import is_number
 from active_call.lanes.messages import SrtpSuite
 
 _KEY_BYTES: dict[SrtpSuite, int] = {
@@ -54,7 +55,7 @@ def crypto_value(tag: str, suite: SrtpSuite, key: bytes) -> str:
 def parse_crypto(value: str) -> CryptoLine:
     """What a peer's `a=crypto:` says. Raises UnusableCrypto."""
     fields = value.split()
-    if len(fields) < 3 or not (fields[0].isascii() and fields[0].isdigit() and len(fields[0]) < 10):
+    if len(fields) < 3 or not is_number(fields[0], 9):
         raise UnusableCrypto("a crypto line needs a tag, a suite and a key")
     suite = next((one for one in get_args(SrtpSuite) if one == fields[1].upper()), None)
     if suite is None:

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Collection, Iterable
 
+from active_call.core.digits import is_number
 from active_call.core.errors import RemoteProtocolError
 from active_call.lanes.messages import RtpFormat
 from active_call.sdp.codecs import CODECS, STATIC, format_of, is_audio, name_of, ptimes_ms, rtpmap_of
@@ -94,7 +95,7 @@ class RemoteAudio:
         if rtp is None:
             return None
         fields = (self.media.attribute("rtcp") or "").split()
-        if fields and _is_number(fields[0]) and 0 < int(fields[0]) < 65536:
+        if fields and is_number(fields[0], 5) and 0 < int(fields[0]) < 65536:
             return (
                 fields[3] if len(fields) == 4 and _is_address(fields[3], rtp[0]) else rtp[0],
                 int(fields[0]),
@@ -109,7 +110,7 @@ class RemoteAudio:
 
     def _milliseconds(self, name: str) -> int:
         text = (self.media.attribute(name) or "").partition(".")[0]
-        return int(text) if _is_number(text) else 0
+        return int(text) if is_number(text, 5) else 0
 
     def problem(self, *, plain: str = "") -> str | None:
         """Why it can't be taken, codecs aside; `plain`: why it can't be if it isn't encrypted."""
@@ -195,9 +196,5 @@ def _is_address(text: str, like: str | None = None) -> bool:
     return like is None or (":" in text) == (":" in like)
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 6
-
-
 def _is_payload_type(text: str) -> bool:
-    return _is_number(text) and int(text) < 128
+    return is_number(text, 5) and int(text) < 128

@@ -7,6 +7,7 @@ and fields may be missing in `o=`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from active_call.core.digits import is_number
 from active_call.core.errors import RemoteProtocolError
 
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
@@ -191,7 +192,7 @@ def _media(value: str) -> Media:
     port = fields[1].partition("/")[0] if len(fields) > 1 else ""
     if len(fields) < (3 if port == "0" else 4):  # of what is refused, some leave out the formats
         raise ValueError("an m= line needs kind, port, profile and formats")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
+    if not (is_number(port, 5) and int(port) < 65536):
         raise ValueError("the port is no number below 65536")
     return Media(fields[0].lower(), int(port), fields[2], tuple(fields[3:]))
 
@@ -206,11 +207,7 @@ def _address(value: str) -> str:
 def _timing(value: str) -> str:
     """Start and stop, as they came; nonsense is as good as no limits."""
     fields = value.split()
-    return " ".join(fields) if len(fields) == 2 and all(map(_is_number, fields)) else "0 0"
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 20
+    return " ".join(fields) if len(fields) == 2 and all(is_number(one, 20) for one in fields) else "0 0"
 
 
 def _origin(value: str) -> Origin:

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Callable, Mapping
 
+from active_call.core.digits import is_number
 from active_call.sip.config import SipConfig
 from active_call.sip.hop import DEFAULT_PORTS, Hop, Transport, is_address
 from active_call.sip.messages.via import Via
@@ -62,7 +63,7 @@ class OwnAddress:
             return False
         received = via.params.get("received") or via.host.strip("[]")
         rport = via.params.get("rport") or str(via.port or 0)
-        port = int(rport) if rport.isascii() and rport.isdigit() and len(rport) < 6 else 0
+        port = int(rport) if is_number(rport, 5) else 0
         if not is_address(received) or not 0 < port < 65536 or _version(received) != _version(peer.host):
             return False
         seen = (received, port)

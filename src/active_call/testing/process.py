@@ -25,12 +25,13 @@ def free_port() -> int:
     """
     for _ in range(1000):
         port = random.randrange(20_000, 30_000, 2)
-        if all(_is_free(port + step, kind) for step in (0, 1) for kind in _KINDS):
+        if all(is_free(port + step, kind) for step in (0, 1) for kind in _KINDS):
             return port
     raise ActiveCallError("no port is free between 20000 and 30000")
 
 
-def _is_free(port: int, kind: socket.SocketKind) -> bool:
+def is_free(port: int, kind: socket.SocketKind = socket.SOCK_DGRAM) -> bool:
+    """Whether nobody has this port of 127.0.0.1."""
     with socket.socket(socket.AF_INET, kind) as sock:
         try:
             sock.bind(("127.0.0.1", port))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 
+from active_call.core.digits import is_number
 from active_call.core.errors import RemoteProtocolError
 from active_call.sip.dialogs.core import Core
 from active_call.sip.dialogs.dialog import Dialog
@@ -59,7 +60,7 @@ class InboundUsage(Usage):
         """100: the INVITE has arrived."""
         self.respond(self._invite, 100, now)
         seconds = self.request.headers.get("expires") or ""
-        if seconds.isascii() and seconds.isdigit() and 0 < len(seconds) < 10 and int(seconds):
+        if is_number(seconds, 9) and int(seconds):
             self.alarms.set("expires", now + int(seconds), self._expired)
 
     def ring(self, now: float) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from active_call.core.digits import is_number
 from active_call.core.errors import RemoteProtocolError
 from active_call.core.owner import Owner
 from active_call.sip.dialogs.offers import Step
@@ -155,7 +156,7 @@ class LocalOffer:
         if response.status == 422:
             return 0.0 if usage.session.too_brief(response) else None
         after = (response.headers.get("retry-after") or "").split(";")[0].split("(")[0].strip()
-        if response.status in (500, 503) and after.isascii() and after.isdigit() and len(after) <= 3:
+        if response.status in (500, 503) and is_number(after, 3):
             return float(after) if float(after) <= _LONGEST_RETRY else None
         return None
 

@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 
+from active_call.core.digits import is_number
 from active_call.core.errors import LocalProtocolError, RemoteProtocolError
 from active_call.sip.dialogs.core import Core
 from active_call.sip.dialogs.dialog import MAX_FORWARDS, Dialog, check_routes
@@ -201,7 +202,7 @@ class OutboundUsage(Usage):
     ) -> bool:
         """PRACK a reliable response; False if it is a repetition, or not the next one (RFC 3262 §4)."""
         text = (response.headers.get("rseq") or "").strip()
-        if dialog is None or not (text.isascii() and text.isdigit() and len(text) <= 10):
+        if dialog is None or not is_number(text, 10):
             log.debug("- %s: a reliable response without RSeq or dialog", self.call_id)
             return False
         tag, number = dialog.remote_tag, int(text)

@@ -4,6 +4,7 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
+from active_call.core.digits import is_number
 from active_call.core.errors import LocalProtocolError, RemoteProtocolError
 from active_call.core.owner import Owner
 from active_call.sip.dialogs.dialog import Dialog
@@ -223,4 +224,4 @@ def _id_of(params: str) -> int | None:
         text = parse_params(f";{params}" if params.strip() else "").get("id") or ""
     except RemoteProtocolError:
         return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
+    return int(text) if is_number(text, 10) else None

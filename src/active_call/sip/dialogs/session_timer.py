@@ -7,6 +7,7 @@ refresh comes, the call ends shortly before the interval is over. Pure: who hold
 from dataclasses import dataclass
 from typing import Literal
 
+from active_call.core.digits import is_number
 from active_call.core.errors import RemoteProtocolError
 from active_call.sip.messages.capabilities import MIN_SE, supports
 from active_call.sip.messages.grammar import parse_params
@@ -136,6 +137,6 @@ def _lenient(headers: Headers) -> SessionExpires | None:
 
 def _seconds(text: str, name: str) -> int:
     digits = text.split(";")[0].strip()
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 10):
+    if not is_number(digits, 10):
         raise RemoteProtocolError(f'{name} "{text[:20]}" is no number of seconds')
     return int(digits)
